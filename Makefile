@@ -1,0 +1,46 @@
+# Two commands suffice on a fresh machine: `make train` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help train tensorboard lint format test test-all lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The stamp is newer than the lock file once everything in it is installed, so a second make installs nothing.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --no-deps --editable .
+	@touch $@
+
+train: .venv/installed  ## set up, then train and test the pooled convnet
+	$(BIN)/python train.py model=convnet optim=adam
+
+tensorboard: .venv/installed  ## open the dashboard on outputs/
+	$(BIN)/tensorboard --logdir outputs
+
+lint: .venv/installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint  ## set up, lint, type check, test
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: lint  ## the same with the slow tests
+	$(BIN)/pytest -n 2
+
+lock: .venv/installed  ## renew requirements.lock with uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --all-extras --python-version 3.11 \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:  ## remove the environment and caches; outputs/ and data/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache src/*.egg-info

@@ -1,0 +1,1 @@
+"""The classic MNIST tutorials as PyTorch Lightning experiments driven by Hydra configs."""

@@ -1,0 +1,8 @@
+"""What watches a run."""
+
+from mnist_lab.callbacks.checkpoints import Checkpoints
+from mnist_lab.callbacks.curves import Curves
+from mnist_lab.callbacks.nan_guard import NanGuard
+from mnist_lab.callbacks.progress import Progress
+
+__all__ = ["Checkpoints", "Curves", "NanGuard", "Progress"]

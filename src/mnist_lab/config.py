@@ -1,0 +1,142 @@
+"""From YAML to objects, checked on the way.
+
+The shape of a group is the signature of what its ``_target_`` names: the constructor's arguments are the keys, their
+annotations the types, their checks the ranges. So a class and its YAML file are all that a new option takes.
+"""
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import MISSING, DictConfig, OmegaConf, ValidationError
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_lab.errors import UserError, did_you_mean
+
+GROUPS = ("model", "optim", "schedule", "data", "trainer", "logger", "callbacks")
+
+
+@dataclass
+class Loss:
+    """The ``loss`` section of the root config."""
+
+    reduction: str = MISSING
+    written_out: bool = MISSING
+
+
+@dataclass
+class Root:
+    """The root of the config beside its groups."""
+
+    name: str | None = None
+    seed: int = MISSING
+    fit: bool = MISSING
+    test: bool = MISSING
+    resume: str | None = None
+    checkpoint: str = MISSING
+    loss: Loss = field(default_factory=Loss)
+
+
+def check_root(cfg: DictConfig) -> None:
+    """Raise UserError for an unknown key, a wrong type or an impossible value at the root."""
+    root = {key: value for key, value in OmegaConf.to_container(cfg).items() if key not in GROUPS}  # type: ignore[union-attr]
+    known = [f.name for f in dataclasses.fields(Root)] + list(GROUPS)
+    for key, value in root.items():
+        if key not in known:
+            raise UserError(f"{key}: there is no such key; {did_you_mean(str(key), known)}")
+        if key == "loss" and isinstance(value, dict):
+            for name in value.keys() - {"reduction", "written_out"}:
+                raise UserError(f"loss.{name}: there is no such key; {did_you_mean(name, ('reduction', 'written_out'))}")
+    for key, value in root.items():
+        try:
+            OmegaConf.merge(OmegaConf.structured(Root), {key: value})
+        except OmegaConfBaseException as error:
+            raise UserError(f"{error.full_key or key}={value}: {str(error).splitlines()[0]}") from error
+    if not 0 <= cfg.seed < 2**32:
+        raise UserError(f"seed={cfg.seed}: must be from 0 to {2**32 - 1}")
+    if cfg.checkpoint not in ("last", "best"):
+        raise UserError(f"checkpoint={cfg.checkpoint}: must be last or best, the one that is tested")
+    if not cfg.fit and not cfg.test:
+        raise UserError("fit=false test=false: nothing is left to do; leave one of them true")
+    if not cfg.fit and not cfg.resume:
+        raise UserError("fit=false: needs resume=<run directory or checkpoint> to say which weights to test")
+
+
+def build(node: DictConfig, path: str, **more: Any) -> Any:
+    """Make what ``node`` describes, handing over ``more`` too. Raises UserError, with the key, for what does not fit."""
+    target = check(node, path, tuple(more))
+    try:
+        return hydra.utils.instantiate(node, **more, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        said = " ".join(str(cause).split())
+        raise UserError(f"{path}.{said}" if "=" in said.split(":")[0] else f"{path} ({target.__name__}): {said}") from error
+
+
+def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """Check the keys and types of ``node`` against its target's signature; ``given`` arguments come from elsewhere."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise UserError(f"{path}: must name what to make, as _target_: package.module.Class")
+    try:
+        target: Callable[..., Any] = hydra.utils.get_object(node._target_)
+    except Exception as error:
+        raise UserError(f"{path}._target_={node._target_}: cannot be found ({error})") from error
+    parameters = inspect.signature(target).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    keys = [str(key) for key in node if str(key) not in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")]
+    known = [name for name in parameters if name not in given and name not in ("self", "args", "kwargs", "params")]
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    hints = _hints(target)
+    for key in keys:
+        if key not in known and not open_ended:
+            raise UserError(f"{path}.{key}: there is no such key; {did_you_mean(key, known)}")
+        if key in hints:
+            _check_type(f"{path}.{key}", values[key], hints[key])
+    for name in known:
+        p = parameters[name]
+        if p.default is p.empty and name not in keys and p.kind is not p.VAR_KEYWORD and not node.get("_partial_"):
+            raise UserError(f"{path}.{name}: missing; {target.__name__} needs it")
+    return target
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)  # type: ignore[misc]
+    except Exception:  # annotations of foreign classes may name what only a type checker sees
+        return {}
+
+
+def _check_type(path: str, value: Any, hint: Any) -> None:
+    """Raise UserError where ``value`` is not of the type ``hint``; types that OmegaConf does not know pass."""
+    try:
+        schema = OmegaConf.structured(dataclasses.make_dataclass("Argument", [("value", hint, MISSING)]))
+    except (ValidationError, OmegaConfBaseException, ValueError, TypeError):
+        return
+    try:
+        OmegaConf.merge(schema, {"value": value})
+    except OmegaConfBaseException:
+        wanted = getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
+        raise UserError(f"{path}={value}: must be of type {wanted}") from None
+
+
+def flat(cfg: DictConfig) -> dict[str, Any]:
+    """The config as dotted keys and plain values, lists as text: what TensorBoard and tables can show."""
+    result: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        elif node is not None:
+            result[path] = node if isinstance(node, (bool, int, float, str)) else str(node)
+
+    walk(OmegaConf.to_container(cfg, resolve=True), "")
+    return result

@@ -1,0 +1,87 @@
+"""Minibatches cut from tensors in memory: no Python for a single image, no worker processes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BLOCK = 1000  # images made ready at a time: enough to spread the cost of a call, few enough to stay in the cache
+
+
+class Batches:
+    """Iterates over (images float32 (b, 1, 28, 28), labels int64 (b,)); every iteration is one pass over the data.
+
+    With a ``seed``, each pass is shuffled anew by one generator, so the seed fixes the order of every pass. A batch
+    holds ``batch_size`` images over all processes together: each of ``world_size`` ranks takes its share of each batch,
+    so the run does not depend on their number. Images of uint8 become ``(value / 255 - mean) / std``.
+
+    ``state_dict`` says where in which pass it stands; Lightning keeps it in checkpoints.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        drop_last: bool = False,
+        mean: float = 0.0,
+        std: float = 1.0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.images, self.labels, self.batch_size, self.drop_last = images, labels, batch_size, drop_last
+        self.mean, self.std, self.rank, self.world_size = mean, std, rank, world_size
+        self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self._pass_state = self._generator.get_state() if self._generator else None
+        self._served = 0  # batches of this pass handed out so far
+        self._resume_at = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = None
+        if self._generator:
+            self._pass_state = self._generator.get_state()
+            order = torch.randperm(len(self.labels), generator=self._generator).to(self.labels.device)
+        start, self._resume_at = self._resume_at, 0
+        self._served = start
+        per_block = max(_BLOCK // self.batch_size, 1)
+        for block in range(start, len(self), per_block):
+            batches = range(block, min(block + per_block, len(self)))
+            first, last = batches[0] * self.batch_size, min((batches[-1] + 1) * self.batch_size, len(self.labels))
+            chosen = slice(first, last) if order is None else order[first:last]
+            images, labels = self._ready(self.images[chosen]), self.labels[chosen]
+            for batch in batches:
+                low = batch * self.batch_size - first
+                part = self._share(low, min(low + self.batch_size, last - first))
+                self._served += 1
+                yield images[part], labels[part]
+        self._served = 0
+
+    def _share(self, low: int, high: int) -> slice:
+        """This rank's part of the batch from ``low`` to ``high``; shares differ by one image at most."""
+        size = high - low
+        return slice(low + size * self.rank // self.world_size, low + size * (self.rank + 1) // self.world_size)
+
+    def _ready(self, images: Tensor) -> Tensor:
+        images = images.unsqueeze(1)
+        if images.dtype == torch.uint8:
+            images = images.float().div_(255)
+        if (self.mean, self.std) != (0.0, 1.0):
+            images = (images - self.mean) / self.std
+        return images
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this stands: the generator as it was when the pass began, and the batches of it handed out."""
+        return {"pass_state": self._pass_state, "served": self._served}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Make the next iteration go on after the batches already handed out."""
+        if self._generator and state["pass_state"] is not None:
+            self._generator.set_state(state["pass_state"])
+        self._resume_at = state["served"] % len(self)

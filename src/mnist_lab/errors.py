@@ -1,0 +1,66 @@
+"""Mistakes a user can mend, told in one line: what, where, what to do. ``HYDRA_FULL_ERROR=1`` shows the traceback."""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says what, where and what to do."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The list of what would be right, the nearest first where there is one."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return f"{guess}choose from {', '.join(known)}"
+
+
+def describe(error: BaseException) -> str | None:
+    """One line for an error that is the user's to mend, None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: there is no such option; {did_you_mean(option, error.options or [])}"
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return _describe_override(error.__cause__)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _describe_override(error: OmegaConfBaseException) -> str:
+    key, parent = str(error.full_key or error.key), error.parent_node
+    if error.object_type_str or parent is None or not hasattr(parent, "keys"):
+        return f"{key}: {str(error).splitlines()[0]}"
+    known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
+    return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}"
+
+
+def reported(main: Callable[[], Any]) -> None:
+    """Run ``main``; an error of the user's ends the program with one line on stderr and exit code 1.
+
+    Hydra reports errors in its own many lines unless it is asked for full ones, so it is asked, and they are told here.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"):
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except Exception as error:
+        message = describe(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        print("(HYDRA_FULL_ERROR=1 in front of the command shows the whole traceback)", file=sys.stderr)
+        sys.exit(1)

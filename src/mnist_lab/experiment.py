@@ -1,0 +1,165 @@
+"""One run: build what the config names, fit, test, record. The only file that knows all the others."""
+
+import logging
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import results, runs
+from mnist_lab.callbacks import Checkpoints
+from mnist_lab.classifier import CrossEntropy, DigitClassifier
+from mnist_lab.config import build, check, check_root, flat
+from mnist_lab.data import DigitsDataModule
+from mnist_lab.errors import UserError, describe
+from mnist_lab.loggers import CsvLogger, TensorBoard
+from mnist_lab.provenance import provenance
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> float | None:
+    """Run what ``cfg`` says in Hydra's output directory; the best validation accuracy, for sweeps to go by.
+
+    ``result.json`` says from the start how the run stands: running, then done, failed or interrupted.
+    """
+    for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell everybody at every start; warnings stay
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+    hydra_config = HydraConfig.get()
+    run_dir = Path(hydra_config.runtime.output_dir)
+    check_root(cfg)
+    result: dict[str, Any] = {"status": "running"}
+    if cfg.resume:
+        cfg = runs.own_config(cfg, list(hydra_config.overrides.task))
+        result = results.read(run_dir) | ({"status": "running"} if cfg.fit else {})
+    else:
+        choices = hydra_config.runtime.choices
+        result |= {"name": runs.name(cfg, choices), "model": choices["model"], "seed": cfg.seed}
+    result |= {"provenance": provenance() | {"seed": cfg.seed}}
+    OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
+    results.write(run_dir, result)
+    try:
+        _run(cfg, run_dir, result)
+        result["status"] = "done" if cfg.fit else result["status"]
+    except BaseException as error:
+        failed = isinstance(error, Exception)
+        result |= {"status": "failed" if failed else "interrupted", "error": describe(error) or repr(error)}
+        if failed:  # into the run's own log only; what the user sees is told where the program ends
+            logging.getLogger("mnist_lab.traceback").exception("the run failed")
+        raise
+    finally:
+        results.write(run_dir, result)
+    log.info(results.table(result, run_dir))
+    objective: float | None = result.get("best_val_accuracy")
+    return objective
+
+
+def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
+    """Build, fit and test, filling ``result`` on the way."""
+    if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
+    pl.seed_everything(cfg.seed, verbose=False)
+    datamodule: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
+    model = classifier(cfg)
+    board: TensorBoard | None = build(cfg.logger, "logger", save_dir=str(run_dir)) if cfg.logger else None
+    trainer: pl.Trainer = build(
+        cfg.trainer,
+        "trainer",
+        callbacks=[build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node],
+        logger=[CsvLogger(run_dir / "metrics.csv"), *([board] if board else [])],
+        default_root_dir=str(run_dir),
+    )
+    try:
+        datamodule.setup()
+    except ValueError as error:
+        raise UserError(f"data.{error}") from error
+    if cfg.checkpoint == "best" and "val" not in datamodule.watched:
+        raise UserError("checkpoint=best: there is no validation set to choose by; raise data.validation_size")
+    assert datamodule.digits
+    result |= {
+        "data": datamodule.digits.name,
+        "sizes": datamodule.sizes,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+    log.info(f"{result['name']}: {result['parameters']:,} parameters, data {result['data']}, results in {run_dir}")
+    if cfg.fit:
+        _fit(cfg, trainer, model, datamodule, result)
+    if cfg.test:
+        _test(cfg, trainer, model, datamodule, result)
+    if board:
+        numbers = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
+        board.log_hyperparams(flat(cfg), {name: result[name] for name in numbers if result.get(name) is not None})
+    for logger in trainer.loggers:
+        logger.finalize("success")
+
+
+def _fit(
+    cfg: DictConfig, trainer: pl.Trainer, model: DigitClassifier, datamodule: DigitsDataModule, result: dict[str, Any]
+) -> None:
+    """Train, from the last checkpoint where a run goes on, and see to it that the last weights are validated."""
+    began, step_before, seconds_before = time.perf_counter(), 0, 0.0
+    if cfg.resume:
+        step_before, seconds_before = result.get("steps", 0), result.get("fit_seconds", 0.0)
+        trainer.fit(model, datamodule, ckpt_path=str(runs.checkpoint(cfg.resume, "last")), weights_only=True)
+    else:
+        trainer.fit(model, datamodule)
+    if datamodule.watched and model.evaluated_at != trainer.global_step:
+        trainer.validate(model, datamodule, verbose=False)
+    seconds, steps = time.perf_counter() - began, trainer.global_step
+    images = (steps - step_before) * datamodule.batch_size
+    result |= {
+        "steps": steps,
+        "fit_seconds": round(seconds + seconds_before, 3),
+        "images_per_second": round(images / max(seconds - model.evaluation_seconds, 1e-9), 1),
+        "val_accuracy": model.last.get("val_accuracy"),
+        "best_val_accuracy": model.best["val"][0] if "val" in model.best else None,
+        "best_step": model.best["val"][1] if "val" in model.best else None,
+    }
+    if datamodule.watch_test:  # the peak of a curve that was watched; nothing was chosen by it
+        result |= {"peak_test_accuracy": model.best["test"][0], "peak_test_step": model.best["test"][1]}
+
+
+def _test(
+    cfg: DictConfig, trainer: pl.Trainer, model: DigitClassifier, datamodule: DigitsDataModule, result: dict[str, Any]
+) -> None:
+    """Test the weights as they are after training, or those of a checkpoint."""
+    path = None
+    if not cfg.fit:
+        path = runs.checkpoint(cfg.resume, cfg.checkpoint)
+    elif cfg.checkpoint == "best":
+        path = Checkpoints.path(trainer, "best")
+    began = time.perf_counter()
+    trainer.test(model, datamodule, ckpt_path=str(path) if path else None, weights_only=True, verbose=False)
+    metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    result |= {
+        "tested": path.stem if path else cfg.checkpoint,
+        "test_accuracy": round(metrics["test_accuracy"], 6),
+        "test_loss": metrics["test_loss"],
+        "test_errors": round(metrics["test_errors"]),
+        "test_seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def classifier(cfg: DictConfig) -> DigitClassifier:
+    """The LightningModule that ``cfg`` describes, its network freshly initialised."""
+    check(cfg.optim, "optim", ("params",))
+    optimizer = build(cfg.optim, "optim")
+    rate = cfg.optim.get("lr")
+    if not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+        raise UserError(f"optim.lr={rate}: the learning rate must be a number above 0")
+    try:  # a rehearsal, so that a bad value shows before data is loaded
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"optim ({cfg.optim._target_}): {error}") from error
+    try:
+        loss = CrossEntropy(**cfg.loss)
+    except ValueError as error:
+        raise UserError(f"loss.{error}") from error
+    return DigitClassifier(build(cfg.model, "model"), optimizer, build(cfg.schedule, "schedule"), loss)

@@ -1,0 +1,124 @@
+"""What the networks share: checked options, initial values, dense and convolutional layers, batch normalisation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+INITS = ("zeros", "truncated_normal", "he", "torch")
+BATCH_NORMS = ("none", "shift", "scale_and_shift")
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+
+
+def one_of(argument: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise a ValueError that lists the choices unless ``value`` is one of them."""
+    if value not in allowed:
+        raise ValueError(f"{argument}={value}: must be one of {', '.join(allowed)}")
+
+
+def positive(argument: str, *values: float) -> None:
+    """Raise a ValueError unless there are values and each is above zero."""
+    if not values or min(values) <= 0:
+        raise ValueError(f"{argument}={list(values)}: must hold at least one number, each above 0")
+
+
+@dataclass(frozen=True)
+class Init:
+    """Initial values of a layer.
+
+    ``truncated_normal`` redraws beyond two standard deviations, as TensorFlow's function of that name does; ``he`` is
+    He et al. 2015 for ReLU; ``torch`` leaves PyTorch's own default, biases included.
+    """
+
+    kind: str
+    std: float
+    bias: float
+
+    def __post_init__(self) -> None:
+        one_of("init", self.kind, INITS)
+        if self.kind == "truncated_normal":
+            positive("weight_std", self.std)
+
+    def apply(self, weight: Tensor, bias: Tensor | None, bias_value: float | None = None) -> None:
+        """Fill ``weight`` and ``bias`` in place; ``bias_value`` replaces the usual bias (the last layer's may differ)."""
+        if self.kind == "zeros":
+            nn.init.zeros_(weight)
+        elif self.kind == "truncated_normal":
+            nn.init.trunc_normal_(weight, std=self.std, a=-2 * self.std, b=2 * self.std)
+        elif self.kind == "he":
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        if bias is not None and self.kind != "torch":
+            nn.init.constant_(bias, self.bias if bias_value is None else bias_value)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding: the output is ceil(size / stride) wide.
+
+    The padding needed is split evenly, and an odd one goes after: 28 -> 14 with a 5x5 kernel and stride 2 pads 1 before
+    and 2 after; a 6x6 kernel with stride 1 pads 2 before and 3 after. Input (batch, in_channels, size, size).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, size: int, bias: bool = True):
+        super().__init__(in_channels, out_channels, kernel, stride, bias=bias)
+        self.out_size = -(-size // stride)
+        total = max((self.out_size - 1) * stride + kernel - size, 0)
+        self.before, self.after = total // 2, total - total // 2
+        if self.before == self.after:
+            self.padding = (self.before, self.before)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, in_channels, size, size) -> (batch, out_channels, ceil(size / stride), ceil(size / stride))."""
+        if self.before != self.after:
+            input = F.pad(input, (self.before, self.after, self.before, self.after))
+        return super().forward(input)
+
+
+def linear(inputs: int, outputs: int, init: Init, bias: bool = True, bias_value: float | None = None) -> nn.Linear:
+    """A dense layer, initialised."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    init.apply(layer.weight, layer.bias, bias_value)
+    return layer
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int, size: int, init: Init, bias: bool = True) -> SameConv2d:
+    """A SAME convolution, initialised."""
+    layer = SameConv2d(inputs, outputs, kernel, stride, size, bias)
+    init.apply(layer.weight, layer.bias)
+    return layer
+
+
+def norm(kind: str, features: int, init: Init, spatial: bool = False) -> list[nn.Module]:
+    """Batch normalisation that goes before the activation, or nothing for ``none``.
+
+    Its shift takes the place of the layer's bias and starts at the bias's value. ``shift`` has no scale of its own,
+    which is all a ReLU needs (the next layer can scale). Running averages move by 1% a step.
+    """
+    one_of("batch_norm", kind, BATCH_NORMS)
+    if kind == "none":
+        return []
+    layer = (nn.BatchNorm2d if spatial else nn.BatchNorm1d)(features, momentum=0.01)
+    nn.init.constant_(layer.bias, init.bias)
+    layer.weight.requires_grad_(kind == "scale_and_shift")
+    return [layer]
+
+
+def dropout(keep: float) -> list[nn.Module]:
+    """Dropout that keeps a value with probability ``keep`` and scales what is kept by 1 / keep; nothing for 1."""
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep={keep}: the probability to keep a value must be above 0 and at most 1")
+    return [nn.Dropout(1 - keep)] if keep < 1 else []
+
+
+def readout(
+    inputs: int, hidden: int, activation: str, keep: float, batch_norm: str, start: Init, output_bias: float
+) -> nn.Sequential:
+    """The end of a convnet: flatten to ``inputs`` values, one dense layer with dropout, 10 logits."""
+    return nn.Sequential(
+        nn.Flatten(),
+        linear(inputs, hidden, start, bias=batch_norm == "none"),
+        *norm(batch_norm, hidden, start),
+        ACTIVATIONS[activation](),
+        *dropout(keep),
+        linear(hidden, 10, start, bias_value=output_bias),
+    )

@@ -1,0 +1,66 @@
+"""What a run leaves behind: result.json, and the table that ends it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.errors import UserError
+
+FILE = "result.json"
+
+
+def write(run_dir: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json`` as a whole: under another name first, then moved into place."""
+    path = run_dir / FILE
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+    os.replace(partial, path)  # noqa: PTH105
+
+
+def read(run_dir: Path) -> dict[str, Any]:
+    """What ``result.json`` of ``run_dir`` holds. Raises UserError where it is missing or no JSON object."""
+    path = run_dir / FILE
+    try:
+        result = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(result, dict):
+        raise UserError(f"{path}: damaged, not a JSON object")
+    return result
+
+
+def table(result: dict[str, Any], run_dir: Path) -> str:
+    """The end of a run for people: what was trained on what, what it reached, where it lies, what to try next."""
+    percent, count = "{:.2%}".format, "{:,}".format
+    sizes = result["sizes"]
+    rows = [
+        ("model", f"{result['model']}, {count(result['parameters'])} parameters, seed {result['seed']}"),
+        ("data", f"{result['data']}: {sizes['train']:,} train, {sizes['val']:,} validation, {sizes['test']:,} test images"),
+    ]
+    if result.get("fit_seconds") is not None:
+        speed = f"{result['fit_seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"
+        rows.append(("training", f"{count(result['steps'])} steps in {speed}"))
+    if result.get("val_accuracy") is not None:
+        best = result["best_val_accuracy"]
+        at = f", best {percent(best)} at step {result['best_step']:,}" if best is not None else ""
+        rows.append(("validation", f"{percent(result['val_accuracy'])} at the end{at}"))
+    if result.get("test_accuracy") is not None:
+        rows.append((
+            f"test ({result['tested']})",
+            f"{percent(result['test_accuracy'])}, {result['test_errors']:,} errors, "
+            f"loss {result['test_loss']:.4f}, {result['test_seconds']:.1f} s",
+        ))  # fmt: skip
+    where = os.path.relpath(run_dir)
+    rows.append(("files", where))
+    width = max(len(name) for name, _ in rows)
+    rule = "-" * (width + 2 + max(len(text) for _, text in rows))
+    lines = [rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule, "next:"]
+    lines += [
+        f"  tensorboard --logdir {where}",
+        f"  python train.py fit=false resume={where}",
+        "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2",
+    ]
+    return "\n".join(lines)
