@@ -176,15 +176,16 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lab.recipes", description=__doc__.split("\n")[0])
     parser.add_argument("action", choices=["list", "run", "table"])
-    parser.add_argument("--only", nargs="+", metavar="RECIPE", help="these recipes instead of all")
+    parser.add_argument("--only", default="", metavar="RECIPE,...", help="these recipes instead of all")
     parser.add_argument("--seeds", type=int, help="the first so many seeds instead of all")
     parser.add_argument("options", nargs="*", metavar="key=value", help="handed to train.py, as data.root=../mnist")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     everything = recipes()
-    unknown = set(arguments.only or []) - {recipe.name for recipe in everything}
+    only = [name for name in arguments.only.split(",") if name]
+    unknown = set(only) - {recipe.name for recipe in everything}
     if unknown:
         sys.exit(f"error: {', '.join(sorted(unknown))}: no such recipe; choose from {', '.join(r.name for r in everything)}")
-    chosen = [recipe for recipe in everything if not arguments.only or recipe.name in arguments.only]
+    chosen = [recipe for recipe in everything if not only or recipe.name in only]
     if arguments.action == "list":
         for r in chosen:
             print(f"{r.number:2}  {r.title}\n    {r.notes['shows']}\n    claim {r.notes['claim']}; reaches {r.notes['reaches']}")
