@@ -55,7 +55,7 @@ class DigitClassifier(pl.LightningModule):
     ):
         super().__init__()
         # The same mathematics in the order of memory that CPU and GPU convolutions prefer.
-        self.network = network.to(memory_format=torch.channels_last) if channels_last else network  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.make_optimizer, self.schedule, self.loss = optimizer, schedule, loss or CrossEntropy()
         self.example_input_array = torch.zeros(1, 1, 28, 28)
         self._tally: dict[str, Tensor] = {}
@@ -84,8 +84,8 @@ class DigitClassifier(pl.LightningModule):
         total = int(self.trainer.estimated_stepping_batches)
         if self.schedule.interval == "epoch":
             total = math.ceil(total / self.trainer.num_training_batches)
-        factors = [lambda t, peak=group["lr"]: self.schedule(t, peak, total) / peak for group in optimizer.param_groups]
-        scheduler = LambdaLR(optimizer, factors)
+        peak = optimizer.param_groups[0]["lr"]
+        scheduler = LambdaLR(optimizer, lambda t: self.schedule(t, peak, total) / peak)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.schedule.interval}}
 
     @torch.no_grad()
@@ -144,4 +144,6 @@ class DigitClassifier(pl.LightningModule):
         self._tally = {}
         for logger in self.trainer.loggers:
             logger.log_metrics(self.last, self.global_step)
-        self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in self.last.items()}, logger=False)
+        self.log_dict(
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in self.last.items()}, logger=False
+        )

@@ -6,9 +6,11 @@ annotations the types, their checks the ranges. So a class and its YAML file are
 
 import dataclasses
 import inspect
+import pydoc
+import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -18,15 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab.errors import UserError, did_you_mean
 
-GROUPS = ("model", "optim", "schedule", "data", "trainer", "logger", "callbacks")
-
-
-@dataclass
-class Loss:
-    """The ``loss`` section of the root config."""
-
-    reduction: str = MISSING
-    written_out: bool = MISSING
+GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", "logger", "callbacks")
 
 
 @dataclass
@@ -39,20 +33,15 @@ class Root:
     test: bool = MISSING
     resume: str | None = None
     checkpoint: str = MISSING
-    loss: Loss = field(default_factory=Loss)
 
 
 def check_root(cfg: DictConfig) -> None:
     """Raise UserError for an unknown key, a wrong type or an impossible value at the root."""
-    root = {key: value for key, value in OmegaConf.to_container(cfg).items() if key not in GROUPS}  # type: ignore[union-attr]
+    root: dict[str, Any] = {str(key): OmegaConf.select(cfg, str(key)) for key in cfg if key not in GROUPS}
     known = [f.name for f in dataclasses.fields(Root)] + list(GROUPS)
     for key, value in root.items():
         if key not in known:
             raise UserError(f"{key}: there is no such key; {did_you_mean(str(key), known)}")
-        if key == "loss" and isinstance(value, dict):
-            for name in value.keys() - {"reduction", "written_out"}:
-                raise UserError(f"loss.{name}: there is no such key; {did_you_mean(name, ('reduction', 'written_out'))}")
-    for key, value in root.items():
         try:
             OmegaConf.merge(OmegaConf.structured(Root), {key: value})
         except OmegaConfBaseException as error:
@@ -68,8 +57,8 @@ def check_root(cfg: DictConfig) -> None:
 
 
 def build(node: DictConfig, path: str, **more: Any) -> Any:
-    """Make what ``node`` describes, handing over ``more`` too. Raises UserError, with the key, for what does not fit."""
-    target = check(node, path, tuple(more))
+    """Make what ``node`` describes, handing over ``more`` too. Raises UserError, with the key, where it cannot be."""
+    check(node, path, tuple(more))
     try:
         return hydra.utils.instantiate(node, **more, _convert_="all")
     except InstantiationException as error:
@@ -77,17 +66,20 @@ def build(node: DictConfig, path: str, **more: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         said = " ".join(str(cause).split())
-        raise UserError(f"{path}.{said}" if "=" in said.split(":")[0] else f"{path} ({target.__name__}): {said}") from error
+        where = f"{path}." if re.match(r"\w+=", said) else f"{path} ({node._target_}): "
+        raise UserError(where + said) from error
 
 
-def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> Callable[..., Any]:
+def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> None:
     """Check the keys and types of ``node`` against its target's signature; ``given`` arguments come from elsewhere."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise UserError(f"{path}: must name what to make, as _target_: package.module.Class")
     try:
-        target: Callable[..., Any] = hydra.utils.get_object(node._target_)
-    except Exception as error:
-        raise UserError(f"{path}._target_={node._target_}: cannot be found ({error})") from error
+        target = pydoc.locate(node._target_)
+    except pydoc.ErrorDuringImport as error:
+        raise UserError(f"{path}._target_={node._target_}: cannot be imported ({error.value})") from error
+    if not callable(target):
+        raise UserError(f"{path}._target_={node._target_}: there is no such class or function; name it in full")
     parameters = inspect.signature(target).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     keys = [str(key) for key in node if str(key) not in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")]
@@ -103,13 +95,12 @@ def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> Callable[
     for name in known:
         p = parameters[name]
         if p.default is p.empty and name not in keys and p.kind is not p.VAR_KEYWORD and not node.get("_partial_"):
-            raise UserError(f"{path}.{name}: missing; {target.__name__} needs it")
-    return target
+            raise UserError(f"{path}.{name}: missing; {node._target_} needs it")
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)  # type: ignore[misc]
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except Exception:  # annotations of foreign classes may name what only a type checker sees
         return {}
 

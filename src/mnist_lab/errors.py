@@ -1,13 +1,16 @@
 """Mistakes a user can mend, told in one line: what, where, what to do. ``HYDRA_FULL_ERROR=1`` shows the traceback."""
 
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+
+FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):
@@ -24,8 +27,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def describe(error: BaseException) -> str | None:
     """One line for an error that is the user's to mend, None for any other."""
-    if isinstance(error, UserError):
-        return str(error)
+    cause: BaseException | None = error
+    while cause is not None:  # OmegaConf wraps what goes wrong in a resolver
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={option}: there is no such option; {did_you_mean(option, error.options or [])}"
@@ -34,33 +40,30 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}; check that it exists and may be written, or name another"
     return None
 
 
 def _describe_override(error: OmegaConfBaseException) -> str:
     key, parent = str(error.full_key or error.key), error.parent_node
-    if error.object_type_str or parent is None or not hasattr(parent, "keys"):
+    if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
     known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
     return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}"
 
 
-def reported(main: Callable[[], Any]) -> None:
-    """Run ``main``; an error of the user's ends the program with one line on stderr and exit code 1.
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """An error of the user's inside ends the program with one line on stderr and exit code 1.
 
-    Hydra reports errors in its own many lines unless it is asked for full ones, so it is asked, and they are told here.
+    Hydra would print errors its own way and exit, unless asked for full ones: so it is asked, and they are told here.
     """
-    if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"):
-        main()
-        return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        main()
+        yield
     except Exception as error:
         message = describe(error)
-        if message is None:
+        if message is None or FULL_ERRORS:
             raise
         print(f"error: {message}", file=sys.stderr)
-        print("(HYDRA_FULL_ERROR=1 in front of the command shows the whole traceback)", file=sys.stderr)
         sys.exit(1)

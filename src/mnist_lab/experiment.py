@@ -10,15 +10,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import results, runs
 from mnist_lab.callbacks import Checkpoints
-from mnist_lab.classifier import CrossEntropy, DigitClassifier
+from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
-from mnist_lab.errors import UserError, describe
-from mnist_lab.loggers import CsvLogger, TensorBoard
+from mnist_lab.errors import UserError, describe, reported
+from mnist_lab.loggers import CsvLogger
 from mnist_lab.provenance import provenance
 
 log = logging.getLogger(__name__)
@@ -27,31 +28,45 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> float | None:
     """Run what ``cfg`` says in Hydra's output directory; the best validation accuracy, for sweeps to go by.
 
-    ``result.json`` says from the start how the run stands: running, then done, failed or interrupted.
+    An error of the user's ends the program in one line. In a sweep it is logged, and the other jobs go on.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell everybody at every start; warnings stay
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # our curves count all steps
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        with reported():
+            return _recorded(cfg)
+    try:
+        return _recorded(cfg)
+    except Exception as error:
+        log.error(f"error: {describe(error) or repr(error)}")
+        raise
+
+
+def _recorded(cfg: DictConfig) -> float | None:
+    """Run, with ``result.json`` saying all along how the run stands: running, then done, failed or interrupted."""
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     check_root(cfg)
-    result: dict[str, Any] = {"status": "running"}
+    choices = hydra_config.runtime.choices
     if cfg.resume:
         cfg = runs.own_config(cfg, list(hydra_config.overrides.task))
-        result = results.read(run_dir) | ({"status": "running"} if cfg.fit else {})
+        result = results.read(run_dir)
     else:
-        choices = hydra_config.runtime.choices
-        result |= {"name": runs.name(cfg, choices), "model": choices["model"], "seed": cfg.seed}
-    result |= {"provenance": provenance() | {"seed": cfg.seed}}
-    OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
-    results.write(run_dir, result)
+        result = {"status": "running", "name": runs.name(cfg, choices), "model": choices["model"], "seed": cfg.seed}
+    result.pop("error", None)
+    if cfg.fit:
+        result |= {"status": "running", "provenance": provenance() | {"seed": cfg.seed}}
+        OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), run_dir / "config.yaml", resolve=True)
+        results.write(run_dir, result)
     try:
         _run(cfg, run_dir, result)
         result["status"] = "done" if cfg.fit else result["status"]
     except BaseException as error:
         failed = isinstance(error, Exception)
         result |= {"status": "failed" if failed else "interrupted", "error": describe(error) or repr(error)}
-        if failed:  # into the run's own log only; what the user sees is told where the program ends
+        if failed:  # into the run's own log only
             logging.getLogger("mnist_lab.traceback").exception("the run failed")
         raise
     finally:
@@ -68,12 +83,19 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     pl.seed_everything(cfg.seed, verbose=False)
     datamodule: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
     model = classifier(cfg)
-    board: TensorBoard | None = build(cfg.logger, "logger", save_dir=str(run_dir)) if cfg.logger else None
+    from_step = runs.step_of(runs.checkpoint(cfg.resume, "last")) if cfg.resume and cfg.fit else None
+    loggers: list[Any] = [CsvLogger(run_dir / "metrics.csv", from_step)] if cfg.fit else []
+    if cfg.fit and cfg.logger:
+        loggers.append(build(cfg.logger, "logger", save_dir=str(run_dir), from_step=from_step))
+    check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
+    for key in ("max_steps", "val_check_interval"):
+        if not (cfg.trainer.get(key) or 0) > 0:
+            raise UserError(f"trainer.{key}={cfg.trainer.get(key)}: must be a number of steps above 0")
     trainer: pl.Trainer = build(
         cfg.trainer,
         "trainer",
         callbacks=[build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node],
-        logger=[CsvLogger(run_dir / "metrics.csv"), *([board] if board else [])],
+        logger=loggers or False,
         default_root_dir=str(run_dir),
     )
     try:
@@ -93,11 +115,10 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         _fit(cfg, trainer, model, datamodule, result)
     if cfg.test:
         _test(cfg, trainer, model, datamodule, result)
-    if board:
-        numbers = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
-        board.log_hyperparams(flat(cfg), {name: result[name] for name in numbers if result.get(name) is not None})
-    for logger in trainer.loggers:
-        logger.finalize("success")
+    reached = {name: result[name] for name in results.NUMBERS if result.get(name) is not None}
+    for logger in loggers:
+        logger.log_hyperparams(flat(cfg), reached)
+        logger.save()
 
 
 def _fit(
@@ -158,8 +179,5 @@ def classifier(cfg: DictConfig) -> DigitClassifier:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optim ({cfg.optim._target_}): {error}") from error
-    try:
-        loss = CrossEntropy(**cfg.loss)
-    except ValueError as error:
-        raise UserError(f"loss.{error}") from error
-    return DigitClassifier(build(cfg.model, "model"), optimizer, build(cfg.schedule, "schedule"), loss)
+    network, schedule, loss = (build(cfg[group], group) for group in ("model", "schedule", "loss"))
+    return DigitClassifier(network, optimizer, schedule, loss)

@@ -6,27 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
+from torch import Tensor, nn
 
 _PARTS = ("train", "val", "test")
 
 
 class CsvLogger(Logger):
-    """Appends to ``metrics.csv``: a row a step, a column a metric; a metric seen for the first time adds its column."""
+    """Writes ``metrics.csv``: a row a step, a column a metric; a metric seen for the first time adds its column.
 
-    def __init__(self, path: Path):
+    A run that goes on ``from_step`` keeps its rows up to there; later ones, of steps that will be done again, go.
+    """
+
+    def __init__(self, path: Path, from_step: int | None = None):
         super().__init__()
         self.path = path
         self._columns = ["step"]
-        self._row: dict[str, Any] = {}
+        self._row: dict[str, Any] = {}  # of the latest step
+        self._pending = False  # whether it holds what the file does not
+        self._in_file = False  # whether the file's last row is an earlier state of it
+        if from_step is not None and path.exists():
+            rows = self._read()
+            self._columns = list(rows[0]) if rows else self._columns
+            self._write([row for row in rows if int(row["step"]) <= from_step])
 
     name = version = None
 
-    @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: the run directory holds the config."""
 
@@ -35,32 +42,30 @@ class CsvLogger(Logger):
         """Put ``metrics`` in the row of ``step``; the row before it is written."""
         if self._row.get("step") != step:
             self.save()
-            self._row = {"step": step}
-        self._row |= {name: value for name, value in metrics.items() if name != "epoch"}
+            self._row, self._in_file = {"step": step}, False
+        self._row |= metrics
+        self._pending = True
 
     @rank_zero_only
     def save(self) -> None:
         """Write what is pending."""
-        if not self._row:
+        if not self._pending:
             return
         new = [name for name in self._row if name not in self._columns]
-        if new or not self.path.exists():
+        if new or self._in_file or not self.path.exists():
+            rows = self._read() if self.path.exists() else []
             self._columns += new
-            self._rewrite()
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow(self._row)
-        self._row = {}
+            self._write([*(rows[:-1] if self._in_file else rows), self._row])
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(self._row)
+        self._pending, self._in_file = False, True
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Write what is pending."""
-        self.save()
+    def _read(self) -> list[dict[str, Any]]:
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
 
-    def _rewrite(self) -> None:
-        rows = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         with self.path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
@@ -73,8 +78,9 @@ class TensorBoard(TensorBoardLogger):
     ``graph`` draws the network's graph, which takes a tenth of a second.
     """
 
-    def __init__(self, save_dir: str, graph: bool = True):
-        super().__init__(save_dir, name="", version="", log_graph=graph, default_hp_metric=False)
+    def __init__(self, save_dir: str, from_step: int | None = None, graph: bool = True):
+        purge = None if from_step is None else from_step + 1
+        super().__init__(save_dir, name="", version="", log_graph=graph, default_hp_metric=False, purge_step=purge)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -82,11 +88,11 @@ class TensorBoard(TensorBoardLogger):
         super().log_metrics({_tag(name): value for name, value in metrics.items()}, step)
 
     @rank_zero_only
-    def log_graph(self, model: pl.LightningModule, input_array: Tensor | None = None) -> None:
+    def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
         """Draw the graph; it is found by tracing, which torch means to replace and says so at length."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            super().log_graph(model, input_array)
+            super().log_graph(model, input_array)  # type: ignore[arg-type]
 
     @rank_zero_only
     def save(self) -> None:

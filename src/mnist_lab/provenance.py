@@ -46,7 +46,10 @@ def _git() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        return {"git_sha": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "git_sha": git("rev-parse", "HEAD"),
+            "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return {"git_sha": None, "git_dirty": None}
 

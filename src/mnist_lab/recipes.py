@@ -1,4 +1,4 @@
-"""The recipes in conf/experiment: what their first lines claim, running them over seeds, and the table of what they reached.
+"""The recipes in conf/experiment: what their first lines claim, running them over seeds, the table of what they reach.
 
 ``python -m mnist_lab.recipes list`` prints them; ``run`` trains what has not been trained yet and keeps each result in
 docs/results; ``table`` writes docs/RESULTS.md, and what each recipe reaches and takes into its first lines.
@@ -39,7 +39,11 @@ class Recipe:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds it is run with: convolutional networks take over a minute and get fewer."""
-        return SLOW_SEEDS if {"override /model": "strided_convnet"} in self.config["defaults"] or "pooled" in self.name else SEEDS
+        return (
+            SLOW_SEEDS
+            if {"override /model": "strided_convnet"} in self.config["defaults"] or "pooled" in self.name
+            else SEEDS
+        )
 
     @property
     def claim(self) -> tuple[str, float | None, int]:
@@ -87,7 +91,9 @@ def run(chosen: list[Recipe], seeds: int | None, options: list[str]) -> None:
             command = ["train.py", f"experiment={recipe.name}", f"seed={seed}", f"hydra.run.dir={run_dir}", *options]
             done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
             if done.returncode:
-                sys.exit(f"{recipe.name} seed {seed} failed: {done.stderr.strip().splitlines()[0] if done.stderr else '?'}")
+                sys.exit(
+                    f"{recipe.name} seed {seed} failed: {done.stderr.strip().splitlines()[0] if done.stderr else '?'}"
+                )
             result = json.loads((run_dir / "result.json").read_text())
             target = RESULTS / recipe.name
             target.mkdir(parents=True, exist_ok=True)
@@ -138,15 +144,17 @@ def table(all_recipes: list[Recipe]) -> str:
         rows.append(
             f"| {recipe.number} | `{recipe.name}` | {recipe.notes['claim']} | {spread(final)} (n = {len(final)}) "
             f"| {f'{spread(peaks)}, highest {max(peaks):.2f}' if peaks else 'not watched'} "
-            f"| {spread([r['test_errors'] for r in results], 0)} | {fmean([r['fit_seconds'] for r in results]):.0f} | {said} |"
+            f"| {spread([r['test_errors'] for r in results], 0)} "
+            f"| {fmean([r['fit_seconds'] for r in results]):.0f} | {said} |"
         )
     return "\n".join(
         [
             "# What the recipes reach\n",
-            "Written by `make reproduce` from the result files in docs/results; nothing here is typed by hand. Every figure is on",
-            "MNIST's 10,000 test images. *Final* is the accuracy of the last weights, tested once: mean ± standard deviation over",
-            "n seeds fixed beforehand (0, 1, 2, ...). *Best seen* is the highest point of the test curve where the tutorial",
-            "watches one; nothing is chosen by it, and only a claim that is itself a peak is compared with it.\n",
+            "Written by `make reproduce` from the result files in docs/results; nothing here is typed by hand. Every",
+            "figure is on MNIST's 10,000 test images. *Final* is the accuracy of the last weights, tested once: mean ±",
+            "standard deviation over n seeds fixed beforehand (0, 1, 2, ...). *Best seen* is the highest point of the",
+            "test curve where the tutorial watches one; nothing is chosen by it, and only a claim that is itself a peak",
+            "is compared with it.\n",
             "| | recipe | claim (source) | final % | best seen % | errors | seconds of training | verdict |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
@@ -168,8 +176,20 @@ def annotate(recipe: Recipe) -> None:
     seconds = fmean([r["fit_seconds"] + r["test_seconds"] for r in results])
     took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     path = ROOT / "conf" / "experiment" / f"{recipe.name}.yaml"
-    text = re.sub(r"^# reaches:.*$", f"# reaches: {final} % of the test images over {len(results)} seeds", path.read_text(), flags=re.M)
-    path.write_text(re.sub(r"^# takes:.*$", f"# takes:   {took} of training on {results[0]['provenance']['cores']} cores", text, flags=re.M))
+    text = re.sub(
+        r"^# reaches:.*$",
+        f"# reaches: {final} % of the test images over {len(results)} seeds",
+        path.read_text(),
+        flags=re.M,
+    )
+    path.write_text(
+        re.sub(
+            r"^# takes:.*$",
+            f"# takes:   {took} of training on {results[0]['provenance']['cores']} cores",
+            text,
+            flags=re.M,
+        )
+    )
 
 
 def main() -> None:
@@ -184,11 +204,14 @@ def main() -> None:
     only = [name for name in arguments.only.split(",") if name]
     unknown = set(only) - {recipe.name for recipe in everything}
     if unknown:
-        sys.exit(f"error: {', '.join(sorted(unknown))}: no such recipe; choose from {', '.join(r.name for r in everything)}")
+        sys.exit(
+            f"error: {', '.join(sorted(unknown))}: no such recipe; choose from {', '.join(r.name for r in everything)}"
+        )
     chosen = [recipe for recipe in everything if not only or recipe.name in only]
     if arguments.action == "list":
         for r in chosen:
-            print(f"{r.number:2}  {r.title}\n    {r.notes['shows']}\n    claim {r.notes['claim']}; reaches {r.notes['reaches']}")
+            print(f"{r.number:2}  {r.title}: {r.notes['shows']}")
+            print(f"    claim {r.notes['claim']}; reaches {r.notes['reaches']}")
             print(f"    {r.notes['run']}  ({r.notes['takes']})")
         return
     if arguments.action == "run":

@@ -8,6 +8,7 @@ from typing import Any
 from mnist_lab.errors import UserError
 
 FILE = "result.json"
+NUMBERS = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
 
 
 def write(run_dir: Path, result: dict[str, Any]) -> None:
@@ -38,7 +39,10 @@ def table(result: dict[str, Any], run_dir: Path) -> str:
     sizes = result["sizes"]
     rows = [
         ("model", f"{result['model']}, {count(result['parameters'])} parameters, seed {result['seed']}"),
-        ("data", f"{result['data']}: {sizes['train']:,} train, {sizes['val']:,} validation, {sizes['test']:,} test images"),
+        (
+            "data",
+            f"{result['data']}: {sizes['train']:,} train, {sizes['val']:,} validation, {sizes['test']:,} test images",
+        ),
     ]
     if result.get("fit_seconds") is not None:
         speed = f"{result['fit_seconds']:.1f} s, {result['images_per_second']:,.0f} images/s"

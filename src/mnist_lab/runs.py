@@ -1,8 +1,10 @@
 """Run directories: what a run is called, where it lies, and how to go on with one."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,7 +31,7 @@ def _run_dir(*, _root_: DictConfig) -> str:
     return f"outputs/{_run_name(_root_=_root_)}/{stamp}-{uuid.uuid4().hex[:6]}"
 
 
-def name(cfg: DictConfig, choices: DictConfig) -> str:
+def name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     """What the run is called: ``name``, else the experiment, else the model."""
     experiment = choices.get("experiment")
     return str(cfg.get("name") or (experiment if experiment not in (None, "null") else choices["model"]))
@@ -44,7 +46,9 @@ def directory(resume: str) -> Path:
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     for needed in {path, folder, folder / "config.yaml"}:
         if not needed.exists():
-            raise UserError(f"resume={resume}: {needed} does not exist; name a run directory, or a checkpoint file in one")
+            raise UserError(
+                f"resume={resume}: {needed} does not exist; name a run directory, or a checkpoint file in one"
+            )
     return folder
 
 
@@ -61,12 +65,19 @@ def own_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
             OmegaConf.update(own, key, now)
         elif now != then:
             differs = f"{then} there, {now} here" if not isinstance(now, DictConfig) else "not the same there and here"
-            raise UserError(f"{key}: a run goes on with its own config ({differs}); leave {key} out, or start a new run")
+            raise UserError(f"{key}: a run goes on with its own config ({differs}); leave {key} out or start a new run")
     return own
 
 
+def step_of(path: Path) -> int:
+    """The step at which a checkpoint was saved."""
+    import torch  # here, because composing a config needs this module but not torch
+
+    return int(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+
+
 def checkpoint(resume: str, which: str) -> Path:
-    """The checkpoint file to load: ``resume`` itself where it names one, else the directory's ``which`` (last, best)."""
+    """The checkpoint to load: ``resume`` itself where it names a file, else the directory's ``which`` (last, best)."""
     path = Path(resume).expanduser()
     path = path if path.suffix == ".ckpt" else path / "checkpoints" / f"{which}.ckpt"
     if not path.exists():

@@ -19,7 +19,9 @@ class Curves(pl.Callback):
         self.every_n_steps = every_n_steps
         self._since, self._images, self._paused = time.perf_counter(), 0, 0.0
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         """Log, on a step that is due."""
         if trainer.global_step % self.every_n_steps:
             self._images += len(batch[1])
@@ -35,7 +37,9 @@ class Curves(pl.Callback):
         metrics |= {"train_loss": loss / total, "train_accuracy": correct / total}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, trainer.global_step)
-        pl_module.log_dict(metrics, logger=False, rank_zero_only=True)  # for whoever asks the trainer, as the progress does
+        pl_module.log_dict(
+            metrics, logger=False, rank_zero_only=True
+        )  # for whoever asks the trainer, as the progress does
         self._since, self._images, self._paused = time.perf_counter(), len(batch[1]), 0.0
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from typing import Any
 
 import pytorch_lightning as pl
 from tqdm import tqdm
@@ -20,7 +21,7 @@ class Progress(pl.Callback):
         if every_n_seconds <= 0:
             raise ValueError(f"every_n_seconds={every_n_seconds}: must be above 0")
         self.every_n_seconds = every_n_seconds
-        self._bar: "tqdm[None] | None" = None
+        self._bar: tqdm[Any] | None = None
         self._next = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -13,8 +13,8 @@ from mnist_lab.data.sources import Digits, load
 class DigitsDataModule(pl.LightningDataModule):
     """Loads ``dataset`` once and serves it.
 
-    ``validation_size`` images are carved from train by ``split_seed`` alone (None: the data set's usual number; 0: none,
-    all of train is trained on). ``watch_test`` adds the test set to what is evaluated during training, as a curve only:
+    ``validation_size`` images are carved from train by ``split_seed`` (None: the data set's usual number; 0: none, and
+    all are trained on). ``watch_test`` adds the test set to what is evaluated during training, as a curve only:
     nothing is chosen by it. ``dtype`` is how images are held: ``uint8`` takes a quarter of ``float32``'s memory.
     ``normalize`` subtracts the training images' mean and divides by their standard deviation.
 
@@ -66,7 +66,7 @@ class DigitsDataModule(pl.LightningDataModule):
         size = digits.validation_size if self.validation_size is None else self.validation_size
         held_out, kept = split(digits.train_labels, size, self.split_seed, digits.by_class)
         if len(kept) < self.batch_size:
-            raise ValueError(f"batch_size={self.batch_size}: more than the {len(kept)} training images of {digits.name}")
+            raise ValueError(f"batch_size={self.batch_size}: {digits.name} has only {len(kept)} training images")
         self.val = self._held(digits.train_images[held_out]), digits.train_labels[held_out]
         self.train = self._held(digits.train_images[kept] if size else digits.train_images), digits.train_labels[kept]
         self.test = self._held(digits.test_images), digits.test_labels

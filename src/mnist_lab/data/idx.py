@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mnist_lab.errors import UserError
 
-_TYPES = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
+_TYPES: dict[int, np.dtype[Any]] = {0x08: np.dtype("u1"), 0x0C: np.dtype(">i4")}
 
 
 def read_idx(path: Path, shape: tuple[int, ...], sha256: str | None = None) -> Tensor:

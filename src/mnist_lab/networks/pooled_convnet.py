@@ -6,7 +6,7 @@ from mnist_lab.networks.layers import ACTIVATIONS, Init, conv, norm, one_of, pos
 
 
 class PooledConvnet(nn.Module):
-    """Blocks of convolution (SAME padding, stride 1), 2x2 max pooling and activation, a dense layer with dropout, 10 logits.
+    """Blocks of convolution (SAME padding, stride 1), 2x2 max pooling, activation; a dense layer, dropout, 10 logits.
 
     The tutorial pools after the ReLU. Pooling first gives the same values and gradients for any rising activation, on
     a quarter of the elements. Raises ValueError as :class:`StridedConvnet` does, and for more than four blocks.
