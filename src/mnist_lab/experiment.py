@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -63,12 +65,15 @@ def _recorded(cfg: DictConfig) -> float | None:
     try:
         _run(cfg, run_dir, result)
         result["status"] = "done" if cfg.fit else result["status"]
-    except BaseException as error:
-        failed = isinstance(error, Exception)
-        result |= {"status": "failed" if failed else "interrupted", "error": describe(error) or repr(error)}
-        if failed:  # into the run's own log only
-            logging.getLogger("mnist_lab.traceback").exception("the run failed")
+    except Exception as error:
+        result |= {"status": "failed", "error": describe(error) or repr(error)}
+        logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
         raise
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the one into the other
+        result["status"] = "interrupted"
+        where = os.path.relpath(run_dir)
+        log.warning(f"interrupted; go on from the last checkpoint with: python train.py resume={where}")
+        sys.exit(130)
     finally:
         results.write(run_dir, result)
     log.info(results.table(result, run_dir))

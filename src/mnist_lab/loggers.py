@@ -30,7 +30,11 @@ class CsvLogger(Logger):
         if from_step is not None and path.exists():
             rows = self._read()
             self._columns = list(rows[0]) if rows else self._columns
-            self._write([row for row in rows if int(row["step"]) <= from_step])
+            rows = [row for row in rows if int(row["step"]) <= from_step]
+            self._write(rows)
+            if rows and int(rows[-1]["step"]) == from_step:  # more may come for this step
+                self._row = {name: value for name, value in rows[-1].items() if value} | {"step": from_step}
+                self._in_file = True
 
     name = version = None
 
