@@ -63,6 +63,7 @@ class DigitClassifier(pl.LightningModule):
         self.best: dict[str, tuple[float, int]] = {}  # for each part watched, the best accuracy so far and its step
         self.evaluated_at = -1  # the step of the last evaluation
         self.evaluation_seconds = 0.0  # spent evaluating during training
+        self._random_state_to_restore: list[Tensor] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, 1, 28, 28), intensities in [0, 1] -> logits (batch, 10)."""
@@ -124,12 +125,22 @@ class DigitClassifier(pl.LightningModule):
         self._log_tally()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the best so far, for a run that goes on."""
+        """Keep the best so far and the random state, for a run that goes on."""
         checkpoint["best"] = self.best
+        checkpoint["random_state"] = _random_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the best so far from a checkpoint."""
+        """Take the best so far from a checkpoint, and the random state for when training begins."""
         self.best = dict(checkpoint["best"])
+        self._random_state_to_restore = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        """Go on with the random state of the checkpoint, so that dropout draws what it would have drawn."""
+        if self._random_state_to_restore is not None:
+            cpu, *gpus = self._random_state_to_restore
+            torch.set_rng_state(cpu)
+            for device, state in enumerate(gpus[: torch.cuda.device_count()]):
+                torch.cuda.set_rng_state(state, device)
 
     def _count(self, part: str, batch: Batch) -> None:
         counted = self.evaluate(batch)
@@ -147,3 +158,8 @@ class DigitClassifier(pl.LightningModule):
         self.log_dict(
             {name: torch.tensor(value, dtype=torch.float64) for name, value in self.last.items()}, logger=False
         )
+
+
+def _random_state() -> list[Tensor]:
+    """Of torch's generators: the CPU's, then each GPU's."""
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]

@@ -14,6 +14,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab import results, runs
 from mnist_lab.callbacks import Checkpoints
@@ -36,6 +37,9 @@ def run(cfg: DictConfig) -> float | None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # our curves count all steps
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # our counts are summed over processes already
+    if not _leads():
+        logging.getLogger().setLevel(logging.WARNING)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         with reported():
             return _recorded(cfg)
@@ -44,6 +48,12 @@ def run(cfg: DictConfig) -> float | None:
     except Exception as error:
         log.error(f"error: {describe(error) or repr(error)}")
         raise
+
+
+def _leads() -> bool:
+    """Whether this process is the one, of those that train together, which keeps the records."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
 
 
 def _recorded(cfg: DictConfig) -> float | None:
@@ -60,8 +70,9 @@ def _recorded(cfg: DictConfig) -> float | None:
     result.pop("error", None)
     if cfg.fit:
         result |= {"status": "running", "provenance": provenance() | {"seed": cfg.seed}}
-        OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), run_dir / "config.yaml", resolve=True)
-        results.write(run_dir, result)
+        if _leads():
+            OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), run_dir / "config.yaml", resolve=True)
+            results.write(run_dir, result)
     try:
         _run(cfg, run_dir, result)
         result["status"] = "done" if cfg.fit else result["status"]
@@ -75,7 +86,8 @@ def _recorded(cfg: DictConfig) -> float | None:
         log.warning(f"interrupted; go on from the last checkpoint with: python train.py resume={where}")
         sys.exit(130)
     finally:
-        results.write(run_dir, result)
+        if _leads():
+            results.write(run_dir, result)
     log.info(results.table(result, run_dir))
     objective: float | None = result.get("best_val_accuracy")
     return objective
@@ -103,6 +115,11 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         logger=loggers or False,
         default_root_dir=str(run_dir),
     )
+    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError(
+            f"trainer.devices={cfg.trainer.devices}: several processes would each start the whole sweep again; "
+            "train with trainer.devices=1 in a --multirun, or start these runs one by one"
+        )
     try:
         datamodule.setup()
     except ValueError as error:

@@ -92,6 +92,13 @@ class TensorBoard(TensorBoardLogger):
         super().log_metrics({_tag(name): value for name, value in metrics.items()}, step)
 
     @rank_zero_only
+    def log_hyperparams(  # type: ignore[override]
+        self, params: dict[str, Any], metrics: dict[str, float] | None = None, step: int | None = None
+    ) -> None:
+        """Enter the run into HPARAMS, its ``metrics`` as ``final/...`` so that no curve gets a point it has not."""
+        super().log_hyperparams(params, {f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+
+    @rank_zero_only
     def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
         """Draw the graph; it is found by tracing, which torch means to replace and says so at length."""
         with warnings.catch_warnings():

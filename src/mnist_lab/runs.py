@@ -12,6 +12,8 @@ from mnist_lab.errors import UserError
 
 # What may change when a run goes on; everything else is the run's own.
 MAY_CHANGE = ("resume", "fit", "test", "checkpoint", "trainer.max_steps", "data.root")
+# Simultaneous runs get different folders, and every look at ${run_dir:} in one process the same.
+_STAMP = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def register() -> None:
@@ -27,8 +29,7 @@ def _run_name(*, _root_: DictConfig) -> str:
 def _run_dir(*, _root_: DictConfig) -> str:
     if _root_.get("resume"):
         return str(directory(_root_.resume))
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return f"outputs/{_run_name(_root_=_root_)}/{stamp}-{uuid.uuid4().hex[:6]}"
+    return f"outputs/{_run_name(_root_=_root_)}/{_STAMP}"
 
 
 def name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:

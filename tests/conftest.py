@@ -1,0 +1,74 @@
+"""What the tests share: real runs of train.py in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and threads that wait for each other's core crawl
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Run:
+    """A finished run of train.py: what it said, and the directory it left."""
+
+    code: int
+    out: str
+    err: str
+    directory: Path
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return json.loads((self.directory / "result.json").read_text())
+
+    @property
+    def message(self) -> str:
+        """The one line that a mistake gets."""
+        assert self.code == 1, self.err
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a newcomer's: no data folder is named, and no GPU is seen."""
+    hidden = ("MNIST_LAB_DATA", "HYDRA_FULL_ERROR")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | {"CUDA_VISIBLE_DEVICES": ""} | more
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+Train = Callable[..., Run]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Runs ``python train.py`` to its end with the given arguments, from an empty folder."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run") -> Run:
+        directory = tmp_path / to
+        elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
+        where = [] if elsewhere else [f"hydra.run.dir={directory}"]
+        done = subprocess.run(
+            command(*arguments, *where),
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(**(env or {})),
+            timeout=240,
+        )
+        return Run(done.returncode, done.stdout, done.stderr, directory)
+
+    return run

@@ -1,0 +1,219 @@
+"""Whole runs of train.py: what they reach, leave behind, and how they go on."""
+
+import csv
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Run, Train, command, environment
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+SMALL = ["model=softmax", "data=fake", "data.batch_size=50", "trainer.log_every_n_steps=10"]
+
+# Options, steps, and the share of 500 test digits that must be recognised after training on 4,000.
+FLOORS: dict[str, tuple[list[str], int, float]] = {
+    "softmax": (["optim=sgd"], 300, 0.84),
+    "mlp_sigmoid": (["optim.lr=0.003"], 500, 0.84),
+    "mlp_relu": (["optim.lr=0.003", "schedule=cosine"], 400, 0.88),
+    "strided_convnet": (["optim.lr=0.003"], 200, 0.90),
+    "convnet": (["optim=adam"], 100, 0.90),
+}
+
+
+@pytest.mark.parametrize("model", FLOORS)
+def test_every_model_learns(model: str, train: Train) -> None:
+    options, steps, floor = FLOORS[model]
+    run = train(
+        f"model={model}", *options, "data=mnist5k", f"trainer.max_steps={steps}", "trainer.val_check_interval=100"
+    )
+    assert run.code == 0, run.err
+    assert run.result["test_accuracy"] > floor
+    assert run.result["val_accuracy"] > floor - 0.03
+
+
+def weights(run: Run, checkpoint: str = "last") -> dict[str, torch.Tensor]:
+    loaded: dict[str, Any] = torch.load(run.directory / "checkpoints" / f"{checkpoint}.ckpt", weights_only=True)
+    tensors: dict[str, torch.Tensor] = loaded["state_dict"]
+    return tensors
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def curve(run: Run) -> list[dict[str, str]]:
+    with (run.directory / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def learning(run: Run) -> list[dict[str, str]]:
+    return [{name: row[name] for name in ("step", "learning_rate", "train_loss")} for row in curve(run)]
+
+
+def validation(run: Run) -> dict[str, str]:
+    return {row["step"]: row["val_loss"] for row in curve(run) if row["val_loss"]}
+
+
+def test_a_run_leaves_a_complete_directory(train: Train) -> None:
+    run = train(*SMALL, "optim=sgd", "schedule=exponential", "trainer.max_steps=60", "trainer.val_check_interval=20")
+    assert run.code == 0, run.err
+    assert "Traceback" not in run.out + run.err
+
+    result = run.result
+    assert result["status"] == "done"
+    assert (result["name"], result["model"], result["data"]) == ("softmax", "softmax", "fake")
+    assert result["sizes"] == {"train": 1800, "val": 200, "test": 500}
+    assert (result["parameters"], result["seed"], result["steps"]) == (7850, 0, 60)
+    assert result["best_val_accuracy"] >= result["val_accuracy"] > 0.9
+    assert result["test_errors"] == round((1 - result["test_accuracy"]) * 500)
+    assert min(result[name] for name in ("fit_seconds", "test_seconds", "images_per_second", "test_loss")) > 0
+    provenance = result["provenance"]
+    assert {"git_sha", "git_dirty", "command", "versions", "cpu", "cores", "threads", "seed"} <= provenance.keys()
+    assert "schedule=exponential" in provenance["command"]
+
+    config = OmegaConf.load(run.directory / "config.yaml")
+    assert config.schedule._target_ == "mnist_lab.schedules.Exponential"
+    assert config.trainer.max_steps == 60
+    assert "60 steps" in (run.directory / "train.log").read_text()
+    assert weights(run).keys() == weights(run, "best").keys() == {"network.linear.weight", "network.linear.bias"}
+
+    rows = curve(run)
+    assert [int(row["step"]) for row in rows] == [0, 10, 20, 30, 40, 50, 60]
+    assert float(rows[1]["learning_rate"]) == pytest.approx(0.0001 + 0.5 * 2.718281828 ** (-10 / 2000))
+    assert [row["step"] for row in rows if row["val_accuracy"]] == ["20", "40", "60"]
+    assert float(rows[0]["train_loss"]) == pytest.approx(2.302585, abs=1e-5)  # ln 10: all weights are zero
+    assert float(rows[-1]["test_accuracy"]) == pytest.approx(result["test_accuracy"])
+
+    table = run.out[run.out.index("model  ") :]
+    assert "softmax, 7,850 parameters" in table
+    assert f"{result['test_accuracy']:.2%}" in table
+    assert "python train.py fit=false resume=" in table
+
+    events = EventAccumulator(str(run.directory), size_guidance={"tensors": 0}).Reload()
+    assert {"loss/train", "loss/val", "loss/test", "accuracy/train", "accuracy/val", "learning_rate"} <= {
+        *events.Tags()["scalars"]
+    }
+    assert [e.step for e in events.Scalars("accuracy/val")] == [20, 40, 60]
+    assert events.Tags()["graph"]
+    assert len(list(run.directory.glob("events.out.tfevents.*"))) == 1
+    final = {tag: events.Scalars(f"final/{tag}")[-1].value for tag in ("test_accuracy", "fit_seconds")}  # for HPARAMS
+    assert final["test_accuracy"] == pytest.approx(result["test_accuracy"])
+    assert final["fit_seconds"] == pytest.approx(result["fit_seconds"])
+    assert any("hparams" in name for name in events.summary_metadata)
+
+
+def test_the_same_seed_gives_the_same_weights_and_seed_0_is_one(train: Train) -> None:
+    options = ["model=strided_convnet", "data=fake", "trainer=debug"]
+    first, again, other = (train(*options, f"seed={seed}", to=to) for seed, to in ((0, "a"), (0, "b"), (1, "c")))
+    assert same(weights(first), weights(again))
+    assert not same(weights(first), weights(other))
+    assert first.result["test_loss"] == again.result["test_loss"]
+
+
+def test_a_run_goes_on_as_if_it_had_never_stopped(train: Train, tmp_path: Path) -> None:
+    options = [
+        "model=mlp_relu",
+        "model.hidden=[32]",
+        "model.keep=0.75",
+        *SMALL[1:],
+        "schedule=step",
+        "schedule.every=50",
+    ]
+    options += ["trainer.val_check_interval=15"]
+    whole = train(*options, "trainer.max_steps=90", to="whole")
+    part = train(*options, "trainer.max_steps=50", to="part")  # in the middle of a pass over 36 batches
+    assert not same(weights(whole), weights(part))
+    more = train(f"resume={part.directory}", "trainer.max_steps=90")
+    assert more.code == 0, more.err
+    assert same(weights(whole), weights(part))
+    assert learning(part) == learning(whole)
+    assert validation(part).items() - validation(whole).items() == {("50", validation(part)["50"])}  # where it ended
+    for name in ("steps", "val_accuracy", "best_val_accuracy", "best_step", "test_accuracy", "test_loss", "status"):
+        assert part.result[name] == whole.result[name]
+    tested = train("fit=false", "checkpoint=best", f"resume={part.directory}")
+    assert tested.code == 0, tested.err
+    assert part.result["tested"] == "best"
+    refused = train(f"resume={part.directory}", "optim.lr=0.1")
+    assert "optim.lr" in refused.message
+    assert "0.001 there, 0.1 here" in refused.message
+
+
+def test_ctrl_c_ends_a_run_that_then_goes_on(tmp_path: Path, train: Train) -> None:
+    directory = tmp_path / "run"
+    options = [*SMALL, "trainer.max_steps=1000000", "callbacks.checkpoints.every_n_steps=20"]
+    process = subprocess.Popen(
+        command(*options, f"hydra.run.dir={directory}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while not (directory / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err
+    assert "python train.py resume=" in out
+    assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
+    step = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    more = train(f"resume={directory}", f"trainer.max_steps={step + 20}")
+    assert more.code == 0, more.err
+    assert json.loads((directory / "result.json").read_text())["steps"] == step + 20
+
+
+def test_simultaneous_runs_get_directories_of_their_own(tmp_path: Path) -> None:
+    options = [*SMALL, "trainer=debug"]
+    both = [
+        subprocess.Popen(command(*options), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) for _ in "ab"
+    ]
+    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    results = list((tmp_path / "outputs" / "softmax").glob("*/result.json"))
+    assert len(results) == 2
+
+
+def test_a_multirun_trains_every_combination(train: Train, tmp_path: Path) -> None:
+    run = train("--multirun", "model=softmax,mlp_relu", "seed=0,1", "data=fake", "trainer=debug", "logger=none")
+    assert run.code == 0, run.err
+    found = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "sweeps").glob("*/*/result.json")]
+    assert sorted((r["model"], r["seed"]) for r in found) == [
+        ("mlp_relu", 0),
+        ("mlp_relu", 1),
+        ("softmax", 0),
+        ("softmax", 1),
+    ]
+    assert {r["status"] for r in found} == {"done"}
+
+
+def test_one_bad_job_of_a_multirun_leaves_the_others_alone(train: Train, tmp_path: Path) -> None:
+    run = train("--multirun", "optim.lr=0.1,0,0.2", "model=softmax", "data=fake", "trainer=debug", "logger=none")
+    assert run.code == 1
+    assert "optim.lr=0: the learning rate must be a number above 0" in run.out + run.err
+    found = {
+        path.parent.name.split("-")[0]: json.loads(path.read_text())["status"]
+        for path in (tmp_path / "outputs" / "sweeps").glob("*/*/result.json")
+    }
+    assert found == {"0": "done", "1": "failed", "2": "done"}
+
+
+def test_two_processes_train_as_one_and_keep_one_directory(train: Train, tmp_path: Path) -> None:
+    options = [*SMALL, "optim=sgd", "trainer.max_steps=40", "trainer.accelerator=cpu"]
+    one = train(*options, to="one")
+    two = train("trainer=ddp", *options, "hydra.run.dir=${run_dir:}")
+    assert two.code == 0, two.err
+    (directory,) = (tmp_path / "outputs" / "softmax").iterdir()
+    two.directory = directory
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=0, atol=1e-6)
+    assert two.result["test_errors"] == one.result["test_errors"]
+    assert len(curve(two)) == len(curve(one))
