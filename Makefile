@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,18 @@ help:  ## list the targets
 
 train: .venv/installed  ## set up, then train and test the pooled convnet
 	$(BIN)/python train.py model=convnet optim=adam
+
+recipes: .venv/installed  ## list the recipes: what each shows, claims and reaches
+	@$(BIN)/python -m mnist_lab.recipes list
+
+reproduce: .venv/installed  ## measure all recipes over their seeds, or one: make reproduce ROW=softmax
+	$(BIN)/python -m mnist_lab.recipes run $(if $(ROW),--only $(ROW)) $(OPTIONS)
+
+reproduce-quick: .venv/installed  ## the same with one seed for each recipe that takes under a minute
+	$(BIN)/python -m mnist_lab.recipes run --quick $(OPTIONS)
+
+pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
+	$(BIN)/python docs/pictures.py
 
 tensorboard: .venv/installed  ## open the dashboard on outputs/
 	$(BIN)/tensorboard --logdir outputs

@@ -61,7 +61,6 @@ class Batches:
                 part = self._share(low, min(low + self.batch_size, last - first))
                 self._served += 1
                 yield images[part], labels[part]
-        self._served = 0
 
     def _share(self, low: int, high: int) -> slice:
         """This rank's part of the batch from ``low`` to ``high``; shares differ by one image at most."""
@@ -84,4 +83,6 @@ class Batches:
         """Make the next iteration go on after the batches already handed out."""
         if self._generator and state["pass_state"] is not None:
             self._generator.set_state(state["pass_state"])
+            if state["served"] == len(self):  # that pass was at its end: go on with the order after it
+                torch.randperm(len(self.labels), generator=self._generator)
         self._resume_at = state["served"] % len(self)

@@ -24,9 +24,9 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str | None = None) -> T
     try:
         with path.open("rb") as file:
             header = file.read(header_size)
-            numbers = np.frombuffer(header[4:], ">u4").tolist() if len(header) == header_size else []
-            if header[:2] != b"\0\0" or header[2:3] not in (b"\x08", b"\x0c") or header[3:4] != bytes([len(shape)]):
+            if len(header) < header_size or header[:2] != b"\0\0" or header[2] not in _TYPES or header[3] != len(shape):
                 raise UserError(f"{path}: not an IDX file of {len(shape)} dimensions; {remedy}")
+            numbers = np.frombuffer(header[4:], ">u4").tolist()
             if tuple(numbers) != shape:
                 raise UserError(f"{path}: holds {numbers} values where {list(shape)} are expected; {remedy}")
             dtype = _TYPES[header[2]]

@@ -1,0 +1,182 @@
+import functools
+import gzip
+import hashlib
+import http.server
+import logging
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lab.data import DigitsDataModule, sources
+from mnist_lab.data.sources import FAMILIES, fetch, load
+from mnist_lab.errors import UserError
+
+NOWHERE = "http://127.0.0.1:9/"  # nobody listens there
+
+
+def contents() -> list[bytes]:
+    """Four files as large as MNIST's, and easy to pack."""
+    files = []
+    for size in (60_000, 10_000):
+        labels = bytes(range(10)) * (size // 10)
+        files += [struct.pack(">4I", 0x803, size, 28, 28) + bytes(784) * size]
+        files += [struct.pack(">2I", 0x801, size) + labels]
+    return files
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a mirror of such a data set serves: good/, and three folders with something wrong."""
+    folder = tmp_path_factory.mktemp("served")
+    for kind in ("good", "cut", "wrong"):
+        (folder / kind).mkdir()
+        for name, data in zip(FAMILIES["mnist"].files, contents(), strict=True):
+            packed = gzip.compress(data, 1, mtime=0)
+            bad = {"good": packed, "cut": packed[: len(packed) // 2], "wrong": b"<html>a login page</html>"}
+            (folder / kind / f"{name}.gz").write_bytes(bad[kind])
+    return folder
+
+
+@pytest.fixture
+def mirror(served: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """The address of a folder of a real server; the checksums expected are those of what it serves."""
+    import torchvision
+
+    sums = tuple(hashlib.sha256(data).hexdigest() for data in contents())
+    family = replace(FAMILIES["mnist"], sha256=sums, train_counts=(6000,) * 10, test_counts=(1000,) * 10)
+    monkeypatch.setitem(sources.FAMILIES, "mnist", family)
+    md5 = [
+        (f"{name}.gz", hashlib.md5((served / "good" / f"{name}.gz").read_bytes()).hexdigest()) for name in family.files
+    ]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", md5)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield lambda folder: f"http://127.0.0.1:{server.server_port}/{folder}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_mnist_is_downloaded_once_and_verified(mirror: Callable[[str], str], tmp_path: Path) -> None:
+    digits = load("mnist", tmp_path, mirrors=[mirror("good")])
+    assert digits.train_images.shape == (60_000, 28, 28)
+    assert digits.test_labels.tolist() == list(range(10)) * 1000
+    found = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
+    assert found - {".download.lock"} == {*FAMILIES["mnist"].files}
+    load("mnist", tmp_path, mirrors=[NOWHERE])  # no need to ask again
+
+
+@pytest.mark.parametrize("first", ["missing", "cut", "wrong", None])
+def test_mirrors_are_tried_in_turn(first: str | None, mirror: Callable[[str], str], tmp_path: Path) -> None:
+    bad = mirror(first) if first else NOWHERE
+    load("mnist", tmp_path, mirrors=[bad, mirror("good")], timeout=5)
+
+
+def test_a_download_that_fails_everywhere_names_each_address_and_leaves_nothing(
+    mirror: Callable[[str], str], tmp_path: Path
+) -> None:
+    bad = [NOWHERE, mirror("missing"), mirror("cut"), mirror("wrong")]
+    with pytest.raises(UserError) as raised:
+        fetch("mnist", tmp_path, True, bad, 5)
+    for address in bad:
+        assert address in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".download.lock"])
+
+
+def test_altered_labels_are_found_out(
+    mirror: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch("mnist", tmp_path, True, [mirror("good")], 5)
+    monkeypatch.setitem(sources.FAMILIES, "mnist", replace(sources.FAMILIES["mnist"], sha256=None))
+    path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\3")
+    with pytest.raises(UserError, match=f"{path}: altered"):
+        load("mnist", tmp_path)
+
+
+def test_auto_falls_back_but_mnist_never(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert load("auto", tmp_path, mirrors=[NOWHERE]).name == "mnist5k"
+    assert "NOT MNIST's" in caplog.text
+    with pytest.raises(UserError, match="data=mnist5k needs neither"):
+        load("mnist", tmp_path, mirrors=[NOWHERE])
+    with pytest.raises(UserError, match=r"data\.download=false"):
+        load("mnist", tmp_path, download=False)
+    with pytest.raises(UserError, match="did you mean mnist"):
+        load("mnits", tmp_path)
+
+
+def test_mnist5k_is_split_by_class_without_overlap(tmp_path: Path) -> None:
+    data = DigitsDataModule("mnist5k", str(tmp_path))
+    data.setup()
+    assert data.sizes == {"train": 4000, "val": 500, "test": 500}
+    for part, each in ((data.train, 400), (data.val, 50), (data.test, 50)):
+        assert torch.bincount(part[1]).tolist() == [each] * 10
+    images = torch.cat([data.train[0], data.val[0], data.test[0]]).flatten(1)
+    assert len(images.unique(dim=0)) == 5000
+
+
+def test_the_validation_set_depends_on_the_split_seed_alone(tmp_path: Path) -> None:
+    def held_out(**options: int) -> torch.Tensor:
+        data = DigitsDataModule("fake", str(tmp_path), **options)
+        data.setup()
+        assert data.sizes == {"train": 2000 - data.sizes["val"], "val": data.sizes["val"], "test": 500}
+        return data.val[0]
+
+    assert len(held_out()) == 200
+    assert torch.equal(held_out(seed=0), held_out(seed=1))
+    assert not torch.equal(held_out(split_seed=0), held_out(split_seed=1))
+    assert len(held_out(validation_size=0)) == 0
+    assert len(held_out(validation_size=1000)) == 1000
+
+
+def test_how_images_are_held_changes_nothing(tmp_path: Path) -> None:
+    firsts = []
+    for dtype in ("uint8", "float32"):
+        data = DigitsDataModule("fake", str(tmp_path), dtype=dtype, normalize=True)
+        data.setup()
+        firsts.append(next(iter(data.train_dataloader()))[0])
+        everything = torch.cat([images for images, _ in data.train_dataloader()])
+        assert everything.mean().item() == pytest.approx(0, abs=1e-4)
+        assert everything.std().item() == pytest.approx(1, abs=1e-3)
+    torch.testing.assert_close(*firsts)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"validation_size": -1}, "validation_size=-1"),
+        ({"dtype": "int8"}, "dtype=int8"),
+        ({"generated": [5]}, r"generated=\[5\]"),
+        ({"timeout": 0.0}, "timeout=0"),
+        ({"batch_size": 3000}, "batch_size=3000: fake has only 1800"),
+        ({"validation_size": 2000}, "validation_size=2000"),
+        ({"dataset": "mnist5k", "validation_size": 123}, "multiple of 10"),
+    ],
+)
+def test_impossible_options_are_named(options: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        DigitsDataModule(**{"dataset": "fake", "root": str(tmp_path)} | options).setup()  # type: ignore[arg-type]
+
+
+REAL = Path(os.environ.get("MNIST_LAB_DATA", Path(__file__).parents[2] / "data"))
+
+
+@pytest.mark.skipif(not (REAL / "MNIST" / "raw").exists(), reason=f"the real MNIST is not in {REAL}")
+def test_the_real_mnist() -> None:
+    data = DigitsDataModule("mnist", str(REAL), download=False)
+    data.setup()
+    assert data.sizes == {"train": 55_000, "val": 5_000, "test": 10_000}
+    assert data.digits
+    assert data.digits.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.digits.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert torch.bincount(data.digits.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]

@@ -1,0 +1,160 @@
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mnist_lab.callbacks import Checkpoints, Curves, NanGuard
+from mnist_lab.classifier import CrossEntropy, DigitClassifier
+from mnist_lab.data import DigitsDataModule
+from mnist_lab.errors import UserError
+from mnist_lab.loggers import CsvLogger
+from mnist_lab.networks import MLP, Softmax, StridedConvnet
+from mnist_lab.schedules import Exponential, Schedule
+
+
+def test_the_three_forms_of_cross_entropy_agree() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(7, 10), torch.arange(7)
+    by_hand = sum(-math.log(logits[i].softmax(0)[label]) for i, label in enumerate(labels.tolist()))
+    assert CrossEntropy("sum")(logits, labels).item() == pytest.approx(by_hand, rel=1e-5)
+    assert CrossEntropy("mean")(logits, labels).item() == pytest.approx(by_hand / 7, rel=1e-5)
+    assert CrossEntropy("sum", written_out=True)(logits, labels).item() == pytest.approx(by_hand, rel=1e-5)
+    assert CrossEntropy(written_out=True)(logits, labels).item() == pytest.approx(by_hand / 7, rel=1e-5)
+
+
+def test_the_written_out_form_turns_into_nan_where_the_stable_one_does_not() -> None:
+    logits, labels = torch.tensor([[200.0] + [0.0] * 9]), torch.tensor([0])
+    assert math.isnan(CrossEntropy(written_out=True)(logits, labels).item())
+    assert CrossEntropy()(logits, labels).item() == 0
+
+
+def trained(
+    network: nn.Module,
+    folder: Path,
+    steps: int = 5,
+    seed: int = 0,
+    rate: float = 0.01,
+    callbacks: tuple[pl.Callback, ...] = (),
+    loss: CrossEntropy | None = None,
+    **options: Any,
+) -> tuple[DigitClassifier, pl.Trainer, list[float]]:
+    """Train on generated images; the training loss of each step too."""
+    losses: list[float] = []
+
+    class Noted(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            losses.append(outputs["loss"].item())
+
+    datamodule = DigitsDataModule("fake", str(folder), seed=seed, batch_size=20, generated=[200, 70], **options)
+    model = DigitClassifier(network, functools.partial(torch.optim.Adam, lr=rate), Exponential(floor=0.0), loss)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=-1,
+        callbacks=[Noted(), *callbacks],
+        logger=CsvLogger(folder / "metrics.csv"),
+        default_root_dir=str(folder),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        val_check_interval=5,
+        check_val_every_n_epoch=None,
+    )
+    trainer.fit(model, datamodule)
+    return model, trainer, losses
+
+
+NETWORKS = {
+    "softmax": Softmax,
+    "mlp": lambda: MLP([30, 20], keep=0.75),
+    "strided": lambda: StridedConvnet([4, 8], [5, 4], [2, 2], hidden=20, keep=0.75),
+}
+# A change that is meant to leave the mathematics alone must leave these alone. Where one is meant to change them, the
+# failing test prints the new ones.
+GOLDEN: dict[str, list[float]] = {
+    "softmax": [2.302585, 2.708835, 2.327710, 1.811251, 1.839163],
+    "mlp": [2.290583, 2.276527, 2.289132, 2.179979, 2.362613],
+    "strided": [2.314803, 2.326297, 2.313810, 2.279392, 2.309593],
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_golden_losses(name: str, tmp_path: Path) -> None:
+    pl.seed_everything(0, verbose=False)
+    _, _, losses = trained(NETWORKS[name](), tmp_path)
+    assert losses == pytest.approx(GOLDEN[name], rel=1e-4), [f"{loss:.6f}" for loss in losses]
+
+
+def test_evaluation_is_the_mean_over_images_with_dropout_off(tmp_path: Path) -> None:
+    model, trainer, _ = trained(MLP([20], keep=0.5), tmp_path, eval_batch_size=30)  # 30, 30, 10
+    trainer.test(model, trainer.datamodule, verbose=False)
+    images, labels = trainer.datamodule.test
+    model.eval()
+    with torch.no_grad():
+        logits = model(images.unsqueeze(1) / 255)
+    assert model.last["test_loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert model.last["test_errors"] == (logits.argmax(1) != labels).sum().item()
+    assert model.last["test_accuracy"] == pytest.approx(1 - model.last["test_errors"] / 70)
+
+
+def test_a_summed_loss_is_still_evaluated_by_the_image(tmp_path: Path) -> None:
+    model, _, losses = trained(Softmax(), tmp_path, steps=5, loss=CrossEntropy("sum"))
+    assert losses[0] == pytest.approx(20 * math.log(10), rel=1e-5)
+    assert model.last["val_loss"] < math.log(10)
+
+
+def test_the_best_is_the_first_of_the_highest(tmp_path: Path) -> None:
+    model, _, _ = trained(Softmax(), tmp_path, steps=40, rate=0.01)
+    accuracy, step = model.best["val"]
+    assert accuracy == 1.0
+    assert step < 40
+    assert model.evaluated_at == 40
+
+
+def test_frozen_parameters_are_left_to_rest() -> None:
+    network = MLP([20], batch_norm="shift")
+    model = DigitClassifier(network, functools.partial(torch.optim.SGD, lr=0.1), Schedule())
+    (group,) = model.configure_optimizers().param_groups
+    assert len(group["params"]) == sum(p.requires_grad for p in network.parameters()) == 4
+
+
+@pytest.mark.parametrize(("written_out", "cure"), [(True, "loss.written_out=false"), (False, "optim.lr=")])
+def test_a_loss_that_is_no_number_ends_the_run_with_the_cause(written_out: bool, cure: str, tmp_path: Path) -> None:
+    network = Softmax()
+    if not written_out:
+        nn.init.constant_(network.linear.weight, math.inf)
+    else:
+        nn.init.normal_(network.linear.weight, std=50)
+    with pytest.raises(UserError, match=r"at step 0: .*" + cure):
+        trained(network, tmp_path, loss=CrossEntropy(written_out=written_out), callbacks=(NanGuard(),))
+
+
+def test_the_weights_before_the_nan_are_kept(tmp_path: Path) -> None:
+    network = Softmax()
+    with pytest.raises(UserError, match="log"):
+        trained(network, tmp_path, steps=500, rate=2.0, loss=CrossEntropy(written_out=True), callbacks=(NanGuard(),))
+    assert network.linear.weight.isfinite().all()
+
+
+def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path: Path) -> None:
+    model, _, _ = trained(Softmax(), tmp_path, steps=12, callbacks=(Checkpoints(every_n_steps=5),))
+    last, best = (torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
+    assert (last["global_step"], best["global_step"]) == (12, model.best["val"][1])
+    assert torch.equal(last["state_dict"]["network.linear.weight"], model.network.linear.weight)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+
+
+def test_curves_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None:
+    _, _, losses = trained(Softmax(), tmp_path, steps=12, callbacks=(Curves(every_n_steps=5),))
+    rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
+    noted = {
+        int(row[0]): float(row[rows[0].index("train_loss")]) for row in rows[1:] if row[rows[0].index("train_loss")]
+    }
+    assert noted == pytest.approx({step: losses[step] for step in (0, 5, 10)}, rel=1e-5)

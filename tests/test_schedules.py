@@ -1,0 +1,54 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from mnist_lab.schedules import Cosine, Exponential, OneCycle, Schedule, Step
+
+
+def test_constant() -> None:
+    assert [Schedule()(t, 0.5, 100) for t in (0, 50, 99)] == [0.5] * 3
+
+
+def test_exponential_is_the_codelabs() -> None:
+    decay = Exponential()
+    assert decay(0, 0.003, 10_000) == pytest.approx(0.0031)
+    assert decay(2000, 0.003, 10_000) == pytest.approx(0.0001 + 0.003 / math.e)
+    assert decay(10_000, 0.003, 10_000) == pytest.approx(0.00012021, abs=1e-8)
+
+
+def test_cosine_warms_up_and_ends_on_its_floor() -> None:
+    cosine = Cosine(floor=0.01, warmup=4)
+    assert [cosine(t, 0.1, 104) for t in (0, 1, 3, 4)] == pytest.approx([0.025, 0.05, 0.1, 0.1])
+    assert cosine(54, 0.1, 104) == pytest.approx(0.055)
+    assert cosine(104, 0.1, 104) == pytest.approx(0.01)
+
+
+def test_one_cycle_rises_to_the_peak_and_falls() -> None:
+    rates = [OneCycle(rise=0.3, start=0.04, end=0.001)(t, 0.1, 100) for t in range(100)]
+    assert rates[0] == pytest.approx(0.004)
+    assert max(rates) == pytest.approx(0.1)
+    assert rates.index(max(rates)) == 29
+    assert rates[-1] == pytest.approx(0.0001)
+    assert rates[:30] == sorted(rates[:30])
+    assert rates[29:] == sorted(rates[29:], reverse=True)
+
+
+def test_step() -> None:
+    assert [Step(every=10, factor=0.5)(t, 0.8, 100) for t in (0, 9, 10, 29, 30)] == [0.8, 0.8, 0.4, 0.2, 0.1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Schedule(interval="epochs"),
+        lambda: Exponential(time_constant=0),
+        lambda: Exponential(floor=-1),
+        lambda: Cosine(warmup=-1),
+        lambda: OneCycle(rise=1.0),
+        lambda: Step(every=0),
+    ],
+)
+def test_impossible_options_are_refused(wrong: Callable[[], Schedule]) -> None:
+    with pytest.raises(ValueError, match="="):
+        wrong()
