@@ -15,6 +15,7 @@ LADDER = ("softmax", "mlp_sigmoid", "mlp_relu", "strided_convnet", "convnet")
 
 
 def main() -> None:
+    """Train the ladder where it is not trained yet, and photograph TensorBoard's view of it."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or sys.exit("error: chromium is not installed")
     for model in LADDER:
         if not (RUNS / model / "result.json").exists():
@@ -47,6 +48,7 @@ def wait_for(address: str, word: str) -> None:
 
 
 def photograph(chromium: str, page: str, path: Path) -> None:
+    """Write what ``page`` looks like in a browser to ``path``, as PNG."""
     path.parent.mkdir(exist_ok=True)
     options = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1440,720"]
     subprocess.run([chromium, *options, "--virtual-time-budget=30000", f"--screenshot={path}", page], check=True)

@@ -53,7 +53,8 @@ def curve(run: Run) -> list[dict[str, str]]:
 
 
 def learning(run: Run) -> list[dict[str, str]]:
-    return [{name: row[name] for name in ("step", "learning_rate", "train_loss")} for row in curve(run)]
+    names = ("step", "learning_rate", "train_loss")
+    return [{name: row[name] for name in names} for row in curve(run) if row["train_loss"]]
 
 
 def validation(run: Run) -> dict[str, str]:

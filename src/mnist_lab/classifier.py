@@ -82,12 +82,11 @@ class DigitClassifier(pl.LightningModule):
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         if type(self.schedule) is Schedule:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        if self.schedule.interval == "epoch":
-            total = math.ceil(total / self.trainer.num_training_batches)
         peak = optimizer.param_groups[0]["lr"]
-        scheduler = LambdaLR(optimizer, lambda t: self.schedule(t, peak, total) / peak)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": self.schedule.interval}}
+        unit = 1 if self.schedule.interval == "step" else self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        total = math.ceil(self.trainer.max_steps / unit)
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step // unit, peak, total) / peak)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Tensor:

@@ -108,6 +108,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     for key in ("max_steps", "val_check_interval"):
         if not (cfg.trainer.get(key) or 0) > 0:
             raise UserError(f"trainer.{key}={cfg.trainer.get(key)}: must be a number of steps above 0")
+    if cfg.trainer.get("max_epochs") is not None:
+        raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     trainer: pl.Trainer = build(
         cfg.trainer,
         "trainer",

@@ -28,7 +28,7 @@ class Progress(pl.Callback):
         """Begin."""
         self._next = time.monotonic() + self.every_n_seconds
         if sys.stderr.isatty() and trainer.is_global_zero:
-            total = int(trainer.estimated_stepping_batches)
+            total = trainer.max_steps
             self._bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True, mininterval=0.2)
 
     def on_train_batch_end(
@@ -58,7 +58,7 @@ class Progress(pl.Callback):
         self._close()
 
     def _line(self, trainer: pl.Trainer) -> None:
-        log.info(f"step {trainer.global_step:,} of {int(trainer.estimated_stepping_batches):,}  {_values(trainer)}")
+        log.info(f"step {trainer.global_step:,} of {trainer.max_steps:,}  {_values(trainer)}")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -1,5 +1,6 @@
 """Minibatches cut from tensors in memory: no Python for a single image, no worker processes."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +11,12 @@ _BLOCK = 1000  # images made ready at a time: enough to spread the cost of a cal
 
 
 class Batches:
-    """Iterates over (images float32 (b, 1, 28, 28), labels int64 (b,)); every iteration is one pass over the data.
+    """Iterates over (images float32 (b, 1, 28, 28), labels int64 (b,)): one pass over the data in order.
 
-    With a ``seed``, each pass is shuffled anew by one generator, so the seed fixes the order of every pass. A batch
-    holds ``batch_size`` images over all processes together: each of ``world_size`` ranks takes its share of each batch,
-    so the run does not depend on their number. Images of uint8 become ``(value / 255 - mean) / std``.
+    With a ``seed`` it never ends: one shuffled pass follows another, all drawn from one generator, so the seed fixes
+    the order of every pass. A batch holds ``batch_size`` images over all processes together: each of ``world_size``
+    ranks takes its share of each batch, so the run does not depend on their number. Images of uint8 become
+    ``(value / 255 - mean) / std``.
 
     ``state_dict`` says where in which pass it stands; Lightning keeps it in checkpoints.
     """
@@ -39,20 +41,29 @@ class Batches:
         self._served = 0  # batches of this pass handed out so far
         self._resume_at = 0
 
-    def __len__(self) -> int:
+    @property
+    def per_pass(self) -> int:
+        """Batches in one pass over the data."""
         whole, rest = divmod(len(self.labels), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
+    def __len__(self) -> int:
+        return sys.maxsize if self._generator else self.per_pass
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = None
-        if self._generator:
+        if self._generator is None:
+            yield from self._pass(None)
+        while self._generator is not None:
             self._pass_state = self._generator.get_state()
-            order = torch.randperm(len(self.labels), generator=self._generator).to(self.labels.device)
+            order = torch.randperm(len(self.labels), generator=self._generator)
+            yield from self._pass(order.to(self.labels.device))
+
+    def _pass(self, order: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
         start, self._resume_at = self._resume_at, 0
         self._served = start
-        per_block = max(_BLOCK // self.batch_size, 1)
-        for block in range(start, len(self), per_block):
-            batches = range(block, min(block + per_block, len(self)))
+        blocks = max(_BLOCK // self.batch_size, 1)
+        for block in range(start, self.per_pass, blocks):
+            batches = range(block, min(block + blocks, self.per_pass))
             first, last = batches[0] * self.batch_size, min((batches[-1] + 1) * self.batch_size, len(self.labels))
             chosen = slice(first, last) if order is None else order[first:last]
             images, labels = self._ready(self.images[chosen]), self.labels[chosen]
@@ -83,6 +94,4 @@ class Batches:
         """Make the next iteration go on after the batches already handed out."""
         if self._generator and state["pass_state"] is not None:
             self._generator.set_state(state["pass_state"])
-            if state["served"] == len(self):  # that pass was at its end: go on with the order after it
-                torch.randperm(len(self.labels), generator=self._generator)
-        self._resume_at = state["served"] % len(self)
+        self._resume_at = state["served"]

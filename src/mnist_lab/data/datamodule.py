@@ -88,8 +88,13 @@ class DigitsDataModule(pl.LightningDataModule):
         """What is evaluated during training, in the order of :meth:`val_dataloader`."""
         return (["val"] if self.sizes["val"] else []) + (["test"] if self.watch_test else [])
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every training image is seen once."""
+        return self.train_dataloader().per_pass
+
     def train_dataloader(self) -> Batches:
-        """Shuffled batches of ``batch_size``."""
+        """Shuffled batches of ``batch_size``, without end: steps are the measure of a run."""
         return self._batches(self.train, self.batch_size, seed=self.seed, drop_last=self.drop_last)
 
     def val_dataloader(self) -> list[Batches]:

@@ -1,0 +1,105 @@
+"""The config folder: every option composes and builds, experiments win, and typos are found."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, command, environment
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import runs
+from mnist_lab.config import build, check, flat
+from mnist_lab.errors import UserError
+from mnist_lab.experiment import classifier
+
+CONF = ROOT / "conf"
+OPTIONS = [
+    (folder.name, path.stem)
+    for folder in sorted(CONF.iterdir())
+    if folder.is_dir() and folder.name != "hydra"
+    for path in sorted(folder.glob("*.yaml"))
+]
+EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    runs.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Path) -> None:
+    cfg = composed(f"{group}={option}", *(["trainer=cpu"] if group != "trainer" else []))
+    classifier(cfg)
+    build(cfg.data, "data", seed=0)
+    if cfg.logger:
+        build(cfg.logger, "logger", save_dir=str(tmp_path), from_step=None)
+    for name, node in cfg.callbacks.items():
+        build(node, f"callbacks.{name}")
+    check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
+    if cfg.trainer.accelerator != "cuda" or torch.cuda.is_available():
+        build(cfg.trainer, "trainer", logger=False)
+
+
+def test_the_optimiser_and_the_schedule_are_the_chosen_ones() -> None:
+    model = classifier(composed("optim=momentum", "optim.lr=0.2", "schedule=step", "schedule.every=7"))
+    optimizer = model.make_optimizer(model.parameters())
+    assert type(optimizer) is torch.optim.SGD
+    assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]) == (0.2, 0.9)
+    assert [model.schedule(t, 1.0, 100) for t in (6, 7)] == [1.0, 0.1]
+    other = classifier(composed("optim=sgd", "optim._target_=torch.optim.RAdam", "~optim.fused"))
+    assert type(other.make_optimizer(other.parameters())) is torch.optim.RAdam
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_wins_over_the_groups_and_the_command_line_over_it(experiment: str) -> None:
+    cfg = composed(f"experiment={experiment}")
+    own = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
+    del own["defaults"]
+    chosen = flat(cfg)
+    for key, value in flat(own).items():
+        assert chosen[key] == value, key
+    assert composed(f"experiment={experiment}", "trainer.max_steps=7").trainer.max_steps == 7
+    assert composed(f"experiment={experiment}", "model=softmax").model._target_ == "mnist_lab.networks.Softmax"
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "said"),
+    [
+        ("model", "kep", 0.5, "model.kep: there is no such key; did you mean keep?"),
+        ("model", "hidden", "many", "model.hidden=many: must be of type int"),
+        ("model", "channels", "many", "model.channels=many: must be of type list[int]"),
+        ("optim", "lrr", 0.5, "optim.lrr: there is no such key; did you mean lr?"),
+        ("data", "drop_last", "perhaps", "data.drop_last=perhaps: must be of type bool"),
+        ("trainer", "max_step", 5, "trainer.max_step: there is no such key; did you mean max_steps?"),
+        ("model", "_target_", "os.nothing", "model._target_=os.nothing: there is no such class"),
+    ],
+)
+def test_keys_and_types_are_those_of_the_signature(group: str, key: str, value: object, said: str) -> None:
+    cfg = composed()
+    node = OmegaConf.create(OmegaConf.to_container(cfg[group], resolve=True))
+    node[key] = value
+    with pytest.raises(UserError, match=re.escape(said)):
+        check(node, group)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--cfg", "job"], ["--cfg", "job", "--resolve", "experiment=pooled"]]
+)
+def test_help_and_config_are_shown_without_loading_torch(arguments: list[str]) -> None:
+    python, *rest = command(*arguments)
+    done = subprocess.run([python, "-X", "importtime", *rest], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "numpy", "pytorch_lightning"}
+    if arguments == ["--help"]:
+        for name in ("convnet", "mlp_relu", "schedule", "strided_dropout", "batch_norm_convnet"):
+            assert name in done.stdout
+        assert done.stdout.count("python train.py") >= 3
+    else:
+        assert "max_steps" in done.stdout
