@@ -53,7 +53,6 @@ SOFTMAX: dict[str, Any] = {
     "steps": 1000,
     "std": 0.0,
     "last_bias": 0.0,
-    "activation": None,
 }
 SIGMOID: dict[str, Any] = {"activation": nn.Sigmoid, "biases": 0.0, "last_bias": 0.0, "batch": 100, "steps": 10_000}
 RELU: dict[str, Any] = {"weights": MLP4, "optimizer": Adam, "last_bias": 0.0, "batch": 100, "steps": 10_000}
@@ -67,6 +66,7 @@ POOL: dict[str, Any] = {
     "strides": (1, 1),
     "codelab": False,
 }
+FIXED = {0: 0.003, 9999: 0.003}
 TABLE = {
     "softmax": Row(**SOFTMAX, rates={0: 0.5, 999: 0.5}, batch=100, codelab=False),
     "softmax_summed": Row(**SOFTMAX, rates={0: 0.01}, batch=50, loss="sum", codelab=False),
@@ -80,8 +80,8 @@ TABLE = {
     "strided_small": Row(**CONV, weights=strided(4, 8, 12, 5), rates=decay(0.003, 2000)),
     "strided_bigger": Row(**CONV, weights=strided(6, 12, 24, 6), rates=decay(0.003, 2000)),
     "strided_dropout": Row(**CONV, weights=strided(6, 12, 24, 6), rates=decay(0.003, 2000), dropped=[0.25]),
-    "pooled": Row(**POOL, rates={0: 1e-4, 19_999: 1e-4}, steps=20_000, dropped=[0.5]),
-    "pooled_no_dropout": Row(**POOL, rates={0: 1e-4, 19_999: 1e-4}, steps=20_000),
+    "pooled": Row(**POOL, dropped=[0.5]),
+    "pooled_no_dropout": Row(**POOL),
     "batch_norm_sigmoid": Row(
         **SIGMOID, weights=MLP4, optimizer=Adam, rates=decay(0.03, 1000), batch_norm="scale_and_shift"
     ),
