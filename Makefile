@@ -30,6 +30,7 @@ reproduce-quick: .venv/installed  ## the same with one seed for each recipe that
 	$(BIN)/python -m mnist_lab.recipes run --quick $(OPTIONS)
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
+	$(BIN)/python docs/lessons.py
 	$(BIN)/python docs/pictures.py
 
 tensorboard: .venv/installed  ## open the dashboard on outputs/

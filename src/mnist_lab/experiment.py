@@ -89,6 +89,8 @@ def _recorded(cfg: DictConfig) -> float | None:
         if _leads():
             results.write(run_dir, result)
     log.info(results.table(result, run_dir))
+    if hydra_config.mode != RunMode.MULTIRUN:
+        log.info(results.suggestions(run_dir))
     objective: float | None = result.get("best_val_accuracy")
     return objective
 

@@ -1,10 +1,12 @@
 """The recipes in conf/experiment: what their first lines claim, running them over seeds, the table of what they reach.
 
 ``python -m mnist_lab.recipes list`` prints them; ``run`` trains what has not been trained yet and keeps each result in
-docs/results; ``table`` writes docs/RESULTS.md, and what each recipe reaches and takes into its first lines.
+docs/results; ``table`` writes docs/RESULTS.md, the ladder in README.md, and what each recipe reaches and takes into its
+first lines. Lessons are recipes that go wrong on purpose, so they claim nothing and one seed shows it.
 """
 
 import argparse
+import csv
 import hashlib
 import json
 import re
@@ -20,35 +22,40 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
+from mnist_lab.errors import did_you_mean
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 SEEDS = (0, 1, 2, 3, 4)  # fixed beforehand
 SLOW_SEEDS = SEEDS[:3]  # for recipes that take over a minute
+LADDER = ("softmax", "sigmoid_two_hidden", "relu_decay", "strided_dropout", "pooled")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One file of conf/experiment; its first comment lines hold ``title: text``."""
+    """One file of conf/experiment; its first comment lines hold ``title: text``. ``kind`` is Recipe or Lesson."""
 
     name: str
+    kind: str
     number: int
     title: str
     notes: dict[str, str]
     config: dict[str, Any]
 
     @property
+    def slow(self) -> bool:
+        """Whether it takes over a minute: the convolutional networks do."""
+        return bool({"override /model": "strided_convnet"} in self.config["defaults"] or "pooled" in self.name)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds it is run with: convolutional networks take over a minute and get fewer."""
-        return (
-            SLOW_SEEDS
-            if {"override /model": "strided_convnet"} in self.config["defaults"] or "pooled" in self.name
-            else SEEDS
-        )
+        """The seeds it is run with."""
+        return SEEDS[:1] if self.kind == "Lesson" else SLOW_SEEDS if self.slow else SEEDS
 
     @property
     def claim(self) -> tuple[str, float | None, int]:
         """Its kind (about, above, peak or none), the claimed accuracy in percent, and the digits after the point."""
-        found = re.match(r"(about|above|peak) ([0-9]+(?:\.([0-9]+))?)%", self.notes["claim"])
+        found = re.match(r"(about|above|peak) ([0-9]+(?:\.([0-9]+))?)%", self.notes.get("claim", ""))
         return (found[1], float(found[2]), len(found[3] or "")) if found else ("none", None, 0)
 
     @property
@@ -68,15 +75,15 @@ class Recipe:
         return kept
 
 
-def recipes() -> list[Recipe]:
-    """All recipes, in the order of the tutorials' story."""
+def recipes(kind: str = "Recipe") -> list[Recipe]:
+    """All recipes, in the order of the tutorials' story; or all lessons."""
     found = []
     for path in (ROOT / "conf" / "experiment").glob("*.yaml"):
         text = path.read_text()
-        head = re.search(r"^# Recipe (\d+): (.+)$", text, re.MULTILINE)
+        head = re.search(rf"^# {kind} (\d+): (.+)$", text, re.MULTILINE)
         if head:
             notes = dict(re.findall(r"^# (\w+):\s+(.+)$", text, re.MULTILINE))
-            found.append(Recipe(path.stem, int(head[1]), head[2], notes, yaml.safe_load(text)))
+            found.append(Recipe(path.stem, kind, int(head[1]), head[2], notes, yaml.safe_load(text)))
     return sorted(found, key=lambda recipe: recipe.number)
 
 
@@ -90,10 +97,9 @@ def run(chosen: list[Recipe], seeds: int | None, options: list[str]) -> None:
             run_dir = Path(folder) / "run"
             command = ["train.py", f"experiment={recipe.name}", f"seed={seed}", f"hydra.run.dir={run_dir}", *options]
             done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(
-                    f"{recipe.name} seed {seed} failed: {done.stderr.strip().splitlines()[0] if done.stderr else '?'}"
-                )
+            failed_on_purpose = recipe.kind == "Lesson" and done.returncode == 1
+            if done.returncode and not failed_on_purpose:
+                sys.exit(f"{recipe.name} seed {seed} failed: {done.stderr.strip().splitlines()[:1]}")
             result = json.loads((run_dir / "result.json").read_text())
             target = RESULTS / recipe.name
             target.mkdir(parents=True, exist_ok=True)
@@ -114,17 +120,34 @@ def verdict(recipe: Recipe, final: list[float], peaks: list[float]) -> str:
     kind, claim, digits = recipe.claim
     if claim is None:
         return recipe.notes.get("verdict", "no figure is claimed")
-    short = claim - fmean(final)
-    reached = round(fmean(final), digits) >= claim if kind != "above" else fmean(final) > claim
-    if reached:
+    short, below = claim - fmean(final), claim - fmean(peaks or final)
+    if fmean(final) > claim if kind == "above" else round(fmean(final), digits) >= claim:
         return "met"
-    if kind == "peak" and peaks and round(fmean(peaks), digits) >= claim:
-        return f"met as the peak it is; the final value is {short:.2f} lower"
-    where = f", {claim - fmean(peaks):.2f} short at its peak" if peaks else ""
-    return f"not met: {short:.2f} short{where}"
+    if kind != "peak":
+        return f"not met: {short:.2f} short" + (f", {below:.2f} short at its best" if peaks else "")
+    reach = f"{sum(round(peak, digits) >= claim for peak in peaks)} of {len(peaks)} seeds reach it"
+    if round(fmean(peaks), digits) >= claim:
+        return f"met as the peak it is ({reach}); the final value is {short:.2f} lower"
+    return f"not met: {below:.2f} short at the peak ({reach}), {short:.2f} at the end"
 
 
-def table(all_recipes: list[Recipe]) -> str:
+def stuck(recipe: Recipe) -> str | None:
+    """The step at which the test curve of seed 0 first passes one half, for a recipe that claims to be stuck."""
+    path = RESULTS / recipe.name / "seed0.csv"
+    if not recipe.notes.get("claim", "").startswith("stuck") or not path.exists():
+        return None
+    with path.open(newline="") as file:
+        passed = [row["step"] for row in csv.DictReader(file) if float(row["test_accuracy"] or 0) > 0.5]
+    return f"stuck as claimed: half the test images take {int(passed[0]):,} steps (seed 0)" if passed else "stuck"
+
+
+def seconds(results: list[dict[str, Any]]) -> str:
+    """Training time of the quickest run, since others may have shared the machine, and the threads it had."""
+    quickest = min(results, key=lambda r: r["fit_seconds"])
+    return f"{quickest['fit_seconds']:.0f} ({quickest['provenance']['threads']})"
+
+
+def table(all_recipes: list[Recipe], lessons: list[Recipe]) -> str:
     """docs/RESULTS.md from the kept results."""
     rows, machines, reasons = [], set(), []
     for recipe in all_recipes:
@@ -134,19 +157,21 @@ def table(all_recipes: list[Recipe]) -> str:
             continue
         final = [100 * r["test_accuracy"] for r in results]
         peaks = [100 * r["peak_test_accuracy"] for r in results if "peak_test_accuracy" in r]
-        said = verdict(recipe, final, peaks)
+        said = stuck(recipe) or verdict(recipe, final, peaks)
         if recipe.claim[1] and said != "met":
             reasons.append(f"- `{recipe.name}`: {recipe.notes.get('why', 'no reason is known yet.')}")
-        for r in results:
-            p = r["provenance"]
-            versions = ", ".join(f"{name} {p['versions'][name]}" for name in ("torch", "pytorch-lightning"))
-            machines.add(f"{p['cpu']}, {p['cores']} cores, {p['threads']} threads, Python {p['python']}, {versions}")
+        machines |= {machine(r["provenance"]) for r in results}
         rows.append(
             f"| {recipe.number} | `{recipe.name}` | {recipe.notes['claim']} | {spread(final)} (n = {len(final)}) "
             f"| {f'{spread(peaks)}, highest {max(peaks):.2f}' if peaks else 'not watched'} "
-            f"| {spread([r['test_errors'] for r in results], 0)} "
-            f"| {fmean([r['fit_seconds'] for r in results]):.0f} | {said} |"
+            f"| {spread([r['test_errors'] for r in results], 0)} | {seconds(results)} | {said} |"
         )
+    ends = []
+    for lesson in lessons:
+        for result in lesson.results().values():
+            machines.add(machine(result["provenance"]))
+            end = result.get("error") or f"{result['test_accuracy']:.2%} of the test images"
+            ends.append(f"| `{lesson.name}` | {lesson.notes['shows']} | {end} |")
     return "\n".join(
         [
             "# What the recipes reach\n",
@@ -154,17 +179,41 @@ def table(all_recipes: list[Recipe]) -> str:
             "figure is on MNIST's 10,000 test images. *Final* is the accuracy of the last weights, tested once: mean ±",
             "standard deviation over n seeds fixed beforehand (0, 1, 2, ...). *Best seen* is the highest point of the",
             "test curve where the tutorial watches one; nothing is chosen by it, and only a claim that is a peak is",
-            "compared with it.\n",
-            "| | recipe | claim (source) | final % | best seen % | errors | seconds of training | verdict |",
+            "compared with it. *Seconds* are of training in the quickest run, with the number of threads it had.\n",
+            "| | recipe | claim (source) | final % | best seen % | errors | seconds (threads) | verdict |",
             "|---|---|---|---|---|---|---|---|",
             *rows,
             "",
             *(["Where a final value stays below its claim:\n", *reasons, ""] if reasons else []),
-            "Measured on (a shared machine, so seconds are upper bounds):\n",
-            *(f"- {machine}" for machine in sorted(machines)),
+            "The lessons, which go wrong on purpose (seed 0):\n",
+            "| lesson | shows | ends with |",
+            "|---|---|---|",
+            *ends,
+            "",
+            "Measured on a shared machine:\n",
+            *(f"- {one}" for one in sorted(machines)),
             "",
         ]
     )
+
+
+def machine(provenance: dict[str, Any]) -> str:
+    """Hardware and versions, in a line."""
+    versions = ", ".join(f"{name} {provenance['versions'][name]}" for name in ("torch", "pytorch-lightning"))
+    return f"{provenance['cpu']}, {provenance['cores']} cores, Python {provenance['python']}, {versions}"
+
+
+def ladder(all_recipes: list[Recipe]) -> str:
+    """The table in README.md: a rung each, with what it reaches."""
+    rungs = {recipe.name: recipe for recipe in all_recipes}
+    rows = ["| | command | claim | measured: final test accuracy | seconds (threads) |", "|---|---|---|---|---|"]
+    for name in LADDER:
+        recipe, results = rungs[name], list(rungs[name].results().values())
+        if results:
+            reached = f"{spread([100 * r['test_accuracy'] for r in results])} % (n = {len(results)})"
+            claim = re.sub(r" \(.*", "", recipe.notes["claim"])
+            rows.append(f"| {recipe.title} | `{recipe.notes['run']}` | {claim} | {reached} | {seconds(results)} |")
+    return "\n".join(rows)
 
 
 def annotate(recipe: Recipe) -> None:
@@ -172,24 +221,29 @@ def annotate(recipe: Recipe) -> None:
     results = list(recipe.results().values())
     if not results:
         return
-    final = spread([100 * r["test_accuracy"] for r in results])
-    seconds = fmean([r["fit_seconds"] + r["test_seconds"] for r in results])
-    took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    reaches = f"{spread([100 * r['test_accuracy'] for r in results])} % of the test images over {len(results)} seeds"
+    if recipe.kind == "Lesson":
+        (result,) = results
+        reaches = result.get("error", "").partition(":")[0] or f"{result['test_accuracy']:.2%} of the test images"
+    took = min((r.get("fit_seconds", 0), r["provenance"]["threads"]) for r in results)
+    takes = f"{took[0]:.0f} s" if took[0] < 100 else f"{took[0] / 60:.0f} min"
     path = ROOT / "conf" / "experiment" / f"{recipe.name}.yaml"
-    text = re.sub(
-        r"^# reaches:.*$",
-        f"# reaches: {final} % of the test images over {len(results)} seeds",
-        path.read_text(),
-        flags=re.M,
-    )
-    path.write_text(
-        re.sub(
-            r"^# takes:.*$",
-            f"# takes:   {took} of training on {results[0]['provenance']['cores']} cores",
-            text,
-            flags=re.M,
-        )
-    )
+    text = re.sub(r"^# reaches:.*$", f"# reaches: {reaches}", path.read_text(), flags=re.M)
+    if took[0]:
+        text = re.sub(r"^# takes:.*$", f"# takes:   {takes} of training, {took[1]} thread(s)", text, flags=re.M)
+    path.write_text(text)
+
+
+def write_tables() -> None:
+    """docs/RESULTS.md, the ladder in README.md and the first lines of the recipes."""
+    everything, lessons = recipes(), recipes("Lesson")
+    (ROOT / "docs" / "RESULTS.md").write_text(table(everything, lessons))
+    readme = ROOT / "README.md"
+    begin, end = "<!-- ladder: written by `make reproduce` -->\n", "\n<!-- end of ladder -->"
+    before, _, rest = readme.read_text().partition(begin)
+    readme.write_text(before + begin + ladder(everything) + end + rest.partition(end)[2])
+    for recipe in everything + lessons:
+        annotate(recipe)
 
 
 def main() -> None:
@@ -198,27 +252,26 @@ def main() -> None:
     parser.add_argument("action", choices=["list", "run", "table"])
     parser.add_argument("--only", default="", metavar="RECIPE,...", help="these recipes instead of all")
     parser.add_argument("--seeds", type=int, help="the first so many seeds instead of all")
+    parser.add_argument("--quick", action="store_true", help="one seed of what takes under a minute")
     parser.add_argument("options", nargs="*", metavar="key=value", help="handed to train.py, as data.root=../mnist")
     arguments = parser.parse_intermixed_args()
-    everything = recipes()
+    everything = recipes() + recipes("Lesson")
     only = [name for name in arguments.only.split(",") if name]
-    unknown = set(only) - {recipe.name for recipe in everything}
+    names = [recipe.name for recipe in everything]
+    unknown = ", ".join(sorted(set(only) - set(names)))
     if unknown:
-        sys.exit(
-            f"error: {', '.join(sorted(unknown))}: no such recipe; choose from {', '.join(r.name for r in everything)}"
-        )
+        sys.exit(f"error: {unknown}: no such recipe; {did_you_mean(unknown, names)}")
     chosen = [recipe for recipe in everything if not only or recipe.name in only]
     if arguments.action == "list":
         for r in chosen:
-            print(f"{r.number:2}  {r.title}: {r.notes['shows']}")
-            print(f"    claim {r.notes['claim']}; reaches {r.notes['reaches']}")
+            print(f"{r.kind} {r.number}. {r.title}: {r.notes['shows']}")
+            print(f"    {'claim ' + r.notes['claim'] + '; ' if 'claim' in r.notes else ''}reaches {r.notes['reaches']}")
             print(f"    {r.notes['run']}  ({r.notes['takes']})")
         return
     if arguments.action == "run":
-        run(chosen, arguments.seeds, arguments.options)
-    (ROOT / "docs" / "RESULTS.md").write_text(table(everything))
-    for recipe in everything:
-        annotate(recipe)
+        quick = [recipe for recipe in chosen if not recipe.slow]
+        run(quick if arguments.quick else chosen, 1 if arguments.quick else arguments.seeds, arguments.options)
+    write_tables()
 
 
 if __name__ == "__main__":

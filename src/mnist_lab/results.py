@@ -34,7 +34,7 @@ def read(run_dir: Path) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any], run_dir: Path) -> str:
-    """The end of a run for people: what was trained on what, what it reached, where it lies, what to try next."""
+    """The end of a run for people: what was trained on what, what it reached, where it lies."""
     percent, count = "{:.2%}".format, "{:,}".format
     sizes = result["sizes"]
     rows = [
@@ -57,14 +57,20 @@ def table(result: dict[str, Any], run_dir: Path) -> str:
             f"{percent(result['test_accuracy'])}, {result['test_errors']:,} errors, "
             f"loss {result['test_loss']:.4f}, {result['test_seconds']:.1f} s",
         ))  # fmt: skip
-    where = os.path.relpath(run_dir)
-    rows.append(("files", where))
+    rows.append(("files", os.path.relpath(run_dir)))
     width = max(len(name) for name, _ in rows)
     rule = "-" * (width + 2 + max(len(text) for _, text in rows))
-    lines = [rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule, "next:"]
-    lines += [
-        f"  tensorboard --logdir {where}",
-        f"  python train.py fit=false resume={where}",
-        "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2",
-    ]
-    return "\n".join(lines)
+    return "\n".join([rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule])
+
+
+def suggestions(run_dir: Path) -> str:
+    """The next commands to try after a run."""
+    where = os.path.relpath(run_dir)
+    return "\n".join(
+        [
+            "next:",
+            f"  tensorboard --logdir {where}",
+            f"  python train.py fit=false resume={where}",
+            "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2",
+        ]
+    )
