@@ -221,10 +221,12 @@ def annotate(recipe: Recipe) -> None:
     results = list(recipe.results().values())
     if not results:
         return
-    reaches = f"{spread([100 * r['test_accuracy'] for r in results])} % of the test images over {len(results)} seeds"
     if recipe.kind == "Lesson":
         (result,) = results
         reaches = result.get("error", "").partition(":")[0] or f"{result['test_accuracy']:.2%} of the test images"
+    else:
+        final = spread([100 * r["test_accuracy"] for r in results])
+        reaches = f"{final} % of the test images over {len(results)} seeds"
     took = min((r.get("fit_seconds", 0), r["provenance"]["threads"]) for r in results)
     takes = f"{took[0]:.0f} s" if took[0] < 100 else f"{took[0] / 60:.0f} min"
     path = ROOT / "conf" / "experiment" / f"{recipe.name}.yaml"
