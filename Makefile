@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help train recipes reproduce reproduce-quick pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # The stamp is newer than the lock file once everything in it is installed, so a second make installs nothing.
 .venv/installed: requirements.lock pyproject.toml

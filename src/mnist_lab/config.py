@@ -119,15 +119,22 @@ def _check_type(path: str, value: Any, hint: Any) -> None:
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:
-    """The config as dotted keys and plain values, lists as text: what TensorBoard and tables can show."""
+    """What tells one run from another, as dotted keys and plain values for tables: ``model: MLP, optim.lr: 0.1, ...``.
+
+    What only watches the run (callbacks, loggers) and where its data lie is left out.
+    """
     result: dict[str, Any] = {}
 
     def walk(node: Any, path: str) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
                 walk(value, f"{path}.{key}" if path else str(key))
-        elif node is not None:
+        elif path.endswith("._target_"):
+            result[path.removesuffix("._target_")] = str(node).rpartition(".")[2]
+        elif node is not None and path not in ("data.root", "name"):
             result[path] = node if isinstance(node, (bool, int, float, str)) else str(node)
 
-    walk(OmegaConf.to_container(cfg, resolve=True), "")
+    everything = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(everything, dict)
+    walk({key: value for key, value in everything.items() if key not in ("callbacks", "logger", "resume")}, "")
     return result

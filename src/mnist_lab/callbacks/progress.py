@@ -68,4 +68,7 @@ class Progress(pl.Callback):
 
 def _values(trainer: pl.Trainer) -> str:
     shown = {name: trainer.callback_metrics[name].item() for name in _SHOWN if name in trainer.callback_metrics}
-    return "  ".join(f"{name} {value:,.0f}" if value > 1000 else f"{name} {value:.4f}" for name, value in shown.items())
+    return "  ".join(
+        f"{name} {value:,.0f}" if name == "images_per_second" else f"{name} {value:.4f}"
+        for name, value in shown.items()
+    )
