@@ -69,6 +69,5 @@ class Progress(pl.Callback):
 def _values(trainer: pl.Trainer) -> str:
     shown = {name: trainer.callback_metrics[name].item() for name in _SHOWN if name in trainer.callback_metrics}
     return "  ".join(
-        f"{name} {value:,.0f}" if name == "images_per_second" else f"{name} {value:.4f}"
-        for name, value in shown.items()
+        f"{name} {value:,.0f}" if "second" in name else f"{name} {value:.4f}" for name, value in shown.items()
     )
