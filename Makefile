@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train recipes reproduce reproduce-quick pictures tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick faults pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ reproduce: .venv/installed  ## measure all recipes over their seeds, or one: mak
 
 reproduce-quick: .venv/installed  ## the same with one seed for each recipe that takes under a minute
 	$(BIN)/python -m mnist_lab.recipes run --quick $(OPTIONS)
+
+faults: .venv/installed  ## break runs in many ways and write docs/RELIABILITY.md (as root, to mount a small disk)
+	$(BIN)/python tests/faults.py
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
 	$(BIN)/python docs/lessons.py

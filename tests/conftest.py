@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # faults and mirror, from every folder
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and threads that wait for each other's core crawl
 
 ROOT = Path(__file__).parents[1]
@@ -55,9 +57,9 @@ Train = Callable[..., Run]
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """Runs ``python train.py`` to its end with the given arguments, from an empty folder."""
+    """Runs ``python train.py`` to its end, from an empty folder, with ``limit`` bytes of memory."""
 
-    def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run") -> Run:
+    def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run", limit: int | None = None) -> Run:
         directory = tmp_path / to
         elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
         where = [] if elsewhere else [f"hydra.run.dir={directory}"]
@@ -68,7 +70,21 @@ def train(tmp_path: Path) -> Train:
             cwd=tmp_path,
             env=environment(**(env or {})),
             timeout=240,
+            preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))),
         )
         return Run(done.returncode, done.stdout, done.stderr, directory)
 
     return run
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """data=mnist means what mirror.py serves."""
+    import mirror
+    import torchvision
+
+    from mnist_lab.data import sources
+
+    monkeypatch.setitem(sources.FAMILIES, "mnist", sources.FAMILIES["mnist"])
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", torchvision.datasets.MNIST.resources)
+    mirror.pretend()

@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_cause(written_out: bool,
         nn.init.constant_(network.linear.weight, math.inf)
     else:
         nn.init.normal_(network.linear.weight, std=50)
-    with pytest.raises(UserError, match=r"at step 0: .*" + cure):
+    with pytest.raises(UserError, match=r"at step 0, batch 0 of its pass: .*" + cure):
         trained(network, tmp_path, loss=CrossEntropy(written_out=written_out), callbacks=(NanGuard(),))
 
 
@@ -141,6 +141,8 @@ def test_the_weights_before_the_nan_are_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="log"):
         trained(network, tmp_path, steps=500, rate=2.0, loss=CrossEntropy(written_out=True), callbacks=(NanGuard(),))
     assert network.linear.weight.isfinite().all()
+    kept = torch.load(tmp_path / "checkpoints" / "before_nan.ckpt", weights_only=True)["state_dict"]
+    assert torch.equal(kept["network.linear.weight"], network.linear.weight)
 
 
 def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path: Path) -> None:
     last, best = (torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
     assert (last["global_step"], best["global_step"]) == (12, model.best["val"][1])
     assert torch.equal(last["state_dict"]["network.linear.weight"], model.network.linear.weight)
-    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
 
 
 def test_curves_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None:

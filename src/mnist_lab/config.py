@@ -10,7 +10,7 @@ import pydoc
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
@@ -33,6 +33,7 @@ class Root:
     test: bool = MISSING
     resume: str | None = None
     checkpoint: str = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 def check_root(cfg: DictConfig) -> None:
@@ -136,5 +137,5 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
 
     everything = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(everything, dict)
-    walk({key: value for key, value in everything.items() if key not in ("callbacks", "logger", "resume")}, "")
+    walk({key: value for key, value in everything.items() if key not in ("callbacks", "logger", "resume", "trust")}, "")
     return result

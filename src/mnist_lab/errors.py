@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,9 @@ def describe(error: BaseException) -> str | None:
         return _describe_override(error.__cause__)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full; free some space, then go on with resume=<run directory>"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}; check that it exists and may be written, or name another"
     return None

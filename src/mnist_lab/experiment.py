@@ -3,7 +3,9 @@
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -17,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab import results, runs
-from mnist_lab.callbacks import Checkpoints
+from mnist_lab.callbacks import Checkpoints, Interruption
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
@@ -33,6 +35,9 @@ def run(cfg: DictConfig) -> float | None:
 
     An error of the user's ends the program in one line. In a sweep it is logged, and the other jobs go on.
     """
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell everybody at every start; warnings stay
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
@@ -80,11 +85,13 @@ def _recorded(cfg: DictConfig) -> float | None:
         result |= {"status": "failed", "error": describe(error) or repr(error)}
         logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
         raise
-    except (KeyboardInterrupt, SystemExit):  # Lightning makes the one into the other
+    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
         result["status"] = "interrupted"
         where = os.path.relpath(run_dir)
-        log.warning(f"interrupted; go on from the last checkpoint with: python train.py resume={where}")
-        sys.exit(130)
+        kept = (run_dir / "checkpoints" / "last.ckpt").exists()
+        advice = f"go on with: python train.py resume={where}" if kept else "nothing was saved yet"
+        log.warning(f"interrupted; {advice}")
+        sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
     finally:
         if _leads():
             results.write(run_dir, result)
@@ -112,10 +119,11 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
             raise UserError(f"trainer.{key}={cfg.trainer.get(key)}: must be a number of steps above 0")
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
+    callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
     trainer: pl.Trainer = build(
         cfg.trainer,
         "trainer",
-        callbacks=[build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node],
+        callbacks=[Interruption(), *callbacks],  # first, so that a checkpoint after a step knows of it
         logger=loggers or False,
         default_root_dir=str(run_dir),
     )
@@ -137,10 +145,19 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
     log.info(f"{result['name']}: {result['parameters']:,} parameters, data {result['data']}, results in {run_dir}")
-    if cfg.fit:
-        _fit(cfg, trainer, model, datamodule, result)
-    if cfg.test:
-        _test(cfg, trainer, model, datamodule, result)
+    try:
+        if cfg.fit:
+            _fit(cfg, trainer, model, datamodule, result)
+        if cfg.test:
+            _test(cfg, trainer, model, datamodule, result)
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:
+            half = f"data.batch_size={cfg.data.batch_size // 2} or data.eval_batch_size={cfg.data.eval_batch_size // 2}"
+            raise UserError(f"out of memory with data.batch_size={cfg.data.batch_size}; try {half}") from error
+        if "loading state_dict" in said:
+            raise UserError(f"resume={cfg.resume}: the checkpoint is not of the network in its config.yaml") from error
+        raise
     reached = {name: result[name] for name in results.NUMBERS if result.get(name) is not None}
     for logger in loggers:
         logger.log_hyperparams(flat(cfg), reached)
@@ -157,6 +174,13 @@ def _fit(
         trainer.fit(model, datamodule, ckpt_path=str(runs.checkpoint(cfg.resume, "last")), weights_only=True)
     else:
         trainer.fit(model, datamodule)
+    interruption = next(c for c in trainer.callbacks if isinstance(c, Interruption))  # type: ignore[attr-defined]
+    if interruption.signal is not None:
+        result["steps"], result["fit_seconds"] = (
+            trainer.global_step,
+            round(time.perf_counter() - began + seconds_before, 3),
+        )
+        sys.exit(128 + interruption.signal)
     if datamodule.watched and model.evaluated_at != trainer.global_step:
         trainer.validate(model, datamodule, verbose=False)
     seconds, steps = time.perf_counter() - began, trainer.global_step

@@ -11,6 +11,8 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from mnist_lab.files import whole
+
 _PARTS = ("train", "val", "test")
 
 
@@ -61,16 +63,25 @@ class CsvLogger(Logger):
             self._columns += new
             self._write([*(rows[:-1] if self._in_file else rows), self._row])
         else:
-            with self.path.open("a", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(self._row)
+            try:
+                with self.path.open("a", newline="") as file:
+                    csv.DictWriter(file, self._columns).writerow(self._row)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._pending, self._in_file = False, True
 
     def _read(self) -> list[dict[str, Any]]:
+        """The whole rows of the file, in order; a kill may have cut the last one short."""
+        rows: list[dict[str, Any]] = []
         with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+            for row in csv.DictReader(file):
+                whole_row = None not in row.values() and row["step"].isdigit()
+                if whole_row and (not rows or int(row["step"]) > int(rows[-1]["step"])):
+                    rows.append(row)
+        return rows
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        with self.path.open("w", newline="") as file:
+        with whole(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)

@@ -6,30 +6,39 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.errors import UserError
+from mnist_lab.files import whole
 
 FILE = "result.json"
 NUMBERS = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
 
 
 def write(run_dir: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json`` as a whole: under another name first, then moved into place."""
-    path = run_dir / FILE
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)  # noqa: PTH105
+    """Write ``result.json`` as a whole. On a full disk the file there is overwritten, which takes no room."""
+    path, text = run_dir / FILE, json.dumps(result, indent=2, allow_nan=False) + "\n"
+    try:
+        with whole(path) as partial:
+            partial.write_text(text)
+    except OSError:
+        if not path.exists():
+            raise
+        with path.open("r+") as file:
+            file.write(text)
+            file.truncate()
 
 
 def read(run_dir: Path) -> dict[str, Any]:
-    """What ``result.json`` of ``run_dir`` holds. Raises UserError where it is missing or no JSON object."""
+    """What ``result.json`` of ``run_dir`` holds. Raises UserError where it is missing or no result of a run."""
     path = run_dir / FILE
     try:
         result = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(result, dict):
-        raise UserError(f"{path}: damaged, not a JSON object")
+    number, text = (int, float, type(None)), (str, type(None))
+    kinds = dict.fromkeys(("steps", "fit_seconds", *NUMBERS), number) | dict.fromkeys(("status", "name", "model"), text)
+    if not isinstance(result, dict) or not all(isinstance(result.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(f"{path}: damaged, not the result of a run")
     return result
 
 

@@ -1,72 +1,29 @@
-import functools
-import gzip
-import hashlib
-import http.server
 import itertools
 import logging
 import os
-import struct
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import mirror
 import pytest
 import torch
+from mirror import NOWHERE
 
 from mnist_lab.data import DigitsDataModule, sources
 from mnist_lab.data.sources import FAMILIES, fetch, load
 from mnist_lab.errors import UserError
 
-NOWHERE = "http://127.0.0.1:9/"  # nobody listens there
-
-
-def contents() -> list[bytes]:
-    """Four files as large as MNIST's, and easy to pack."""
-    files = []
-    for size in (60_000, 10_000):
-        labels = bytes(range(10)) * (size // 10)
-        files += [struct.pack(">4I", 0x803, size, 28, 28) + bytes(784) * size]
-        files += [struct.pack(">2I", 0x801, size) + labels]
-    return files
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a mirror of such a data set serves: good/, and three folders with something wrong."""
-    folder = tmp_path_factory.mktemp("served")
-    for kind in ("good", "cut", "wrong"):
-        (folder / kind).mkdir()
-        for name, data in zip(FAMILIES["mnist"].files, contents(), strict=True):
-            packed = gzip.compress(data, 1, mtime=0)
-            bad = {"good": packed, "cut": packed[: len(packed) // 2], "wrong": b"<html>a login page</html>"}
-            (folder / kind / f"{name}.gz").write_bytes(bad[kind])
-    return folder
-
 
 @pytest.fixture
-def mirror(served: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """The address of a folder of a real server; the checksums expected are those of what it serves."""
-    import torchvision
-
-    sums = tuple(hashlib.sha256(data).hexdigest() for data in contents())
-    family = replace(FAMILIES["mnist"], sha256=sums, train_counts=(6000,) * 10, test_counts=(1000,) * 10)
-    monkeypatch.setitem(sources.FAMILIES, "mnist", family)
-    md5 = [
-        (f"{name}.gz", hashlib.md5((served / "good" / f"{name}.gz").read_bytes()).hexdigest()) for name in family.files
-    ]
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", md5)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield lambda folder: f"http://127.0.0.1:{server.server_port}/{folder}/"
-    server.shutdown()
-    server.server_close()
+def mirrors(pretended: None) -> Iterator[str]:
+    """The address of a real server, and data=mnist meaning what it serves."""
+    with mirror.serving() as (address, _):
+        yield address
 
 
-def test_mnist_is_downloaded_once_and_verified(mirror: Callable[[str], str], tmp_path: Path) -> None:
-    digits = load("mnist", tmp_path, mirrors=[mirror("good")])
+def test_mnist_is_downloaded_once_and_verified(mirrors: str, tmp_path: Path) -> None:
+    digits = load("mnist", tmp_path, mirrors=[f"{mirrors}good/"])
     assert digits.train_images.shape == (60_000, 28, 28)
     assert digits.test_labels.tolist() == list(range(10)) * 1000
     found = {path.name for path in (tmp_path / "MNIST" / "raw").iterdir()}
@@ -74,16 +31,14 @@ def test_mnist_is_downloaded_once_and_verified(mirror: Callable[[str], str], tmp
     load("mnist", tmp_path, mirrors=[NOWHERE])  # no need to ask again
 
 
-@pytest.mark.parametrize("first", ["missing", "cut", "wrong", None])
-def test_mirrors_are_tried_in_turn(first: str | None, mirror: Callable[[str], str], tmp_path: Path) -> None:
-    bad = mirror(first) if first else NOWHERE
-    load("mnist", tmp_path, mirrors=[bad, mirror("good")], timeout=5)
+@pytest.mark.parametrize("first", [*mirror.FAULTS, None])
+def test_mirrors_are_tried_in_turn(first: str | None, mirrors: str, tmp_path: Path) -> None:
+    bad = f"{mirrors}{first}/" if first else NOWHERE
+    load("mnist", tmp_path, mirrors=[bad, f"{mirrors}good/"], timeout=5)
 
 
-def test_a_download_that_fails_everywhere_names_each_address_and_leaves_nothing(
-    mirror: Callable[[str], str], tmp_path: Path
-) -> None:
-    bad = [NOWHERE, mirror("missing"), mirror("cut"), mirror("wrong")]
+def test_a_download_that_fails_everywhere_names_each_address_and_leaves_nothing(mirrors: str, tmp_path: Path) -> None:
+    bad = [NOWHERE, *(f"{mirrors}{fault}/" for fault in mirror.FAULTS)]
     with pytest.raises(UserError) as raised:
         fetch("mnist", tmp_path, True, bad, 5)
     for address in bad:
@@ -92,10 +47,8 @@ def test_a_download_that_fails_everywhere_names_each_address_and_leaves_nothing(
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], [".download.lock"])
 
 
-def test_altered_labels_are_found_out(
-    mirror: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch("mnist", tmp_path, True, [mirror("good")], 5)
+def test_altered_labels_are_found_out(mirrors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch("mnist", tmp_path, True, [f"{mirrors}good/"], 5)
     monkeypatch.setitem(sources.FAMILIES, "mnist", replace(sources.FAMILIES["mnist"], sha256=None))
     path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\3")

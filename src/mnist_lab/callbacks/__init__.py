@@ -2,7 +2,8 @@
 
 from mnist_lab.callbacks.checkpoints import Checkpoints
 from mnist_lab.callbacks.curves import Curves
+from mnist_lab.callbacks.interruption import Interruption
 from mnist_lab.callbacks.nan_guard import NanGuard
 from mnist_lab.callbacks.progress import Progress
 
-__all__ = ["Checkpoints", "Curves", "NanGuard", "Progress"]
+__all__ = ["Checkpoints", "Curves", "Interruption", "NanGuard", "Progress"]

@@ -1,23 +1,30 @@
-"""The two checkpoints of a run: last.ckpt to go on from, best.ckpt by validation accuracy."""
+"""The checkpoints of a run: last.ckpt to go on from, best.ckpt by validation accuracy."""
 
+import contextlib
+import os
+import time
 from pathlib import Path
 
 import pytorch_lightning as pl
 
 from mnist_lab.classifier import Batch, DigitClassifier
+from mnist_lab.files import whole
 
 
 class Checkpoints(pl.Callback):
-    """Keeps ``checkpoints/last.ckpt`` (every ``every_n_steps``, and at the end) and ``best.ckpt`` in the run directory.
+    """Keeps ``last.ckpt``, the one before it as ``previous.ckpt``, and ``best.ckpt`` in the run's folder checkpoints.
 
-    The best is the first with the highest ``val_accuracy``. Files are written under another name and moved into place,
-    so a reader never meets half a file.
+    The last is saved every ``every_n_steps``, every ``every_n_minutes`` if set (in a run of one process), and at the
+    end. The best is the first with the highest ``val_accuracy``. A reader never meets half a file, and what the loggers
+    hold is written first, so no checkpoint is ahead of the curves.
     """
 
-    def __init__(self, every_n_steps: int = 1000):
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps={every_n_steps}: must be at least 1")
-        self.every_n_steps = every_n_steps
+    def __init__(self, every_n_steps: int = 1000, every_n_minutes: float | None = None):
+        for name, value in {"every_n_steps": every_n_steps, "every_n_minutes": every_n_minutes}.items():
+            if value is not None and value <= 0:
+                raise ValueError(f"{name}={value}: must be above 0")
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self._saved_at = time.monotonic()
 
     @staticmethod
     def path(trainer: pl.Trainer, name: str) -> Path:
@@ -28,21 +35,32 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         """Save the last now and then."""
-        if trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer, "last")
+        if trainer.global_step % self.every_n_steps == 0 or self._minutes_are_over(trainer):
+            self._saved_at = time.monotonic()
+            self.save(trainer, "last")
+
+    def _minutes_are_over(self, trainer: pl.Trainer) -> bool:
+        if self.every_n_minutes is None or trainer.world_size > 1:  # the clocks of several processes differ
+            return False
+        return time.monotonic() > self._saved_at + 60 * self.every_n_minutes
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the best where this is it."""
         assert isinstance(pl_module, DigitClassifier)
         if "val" in pl_module.best and pl_module.best["val"][1] == trainer.global_step:
-            self._save(trainer, "best")
+            self.save(trainer, "best")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last."""
-        self._save(trainer, "last")
+        self.save(trainer, "last")
 
-    def _save(self, trainer: pl.Trainer, name: str) -> None:
-        path = self.path(trainer, name)
-        trainer.save_checkpoint(path.with_suffix(".tmp"))
-        if trainer.is_global_zero:
-            path.with_suffix(".tmp").replace(path)
+    @classmethod
+    def save(cls, trainer: pl.Trainer, name: str) -> None:
+        """Save the run as it is now under ``name``. Raises OSError where it cannot be written."""
+        for logger in trainer.loggers:
+            logger.save()
+        path = cls.path(trainer, name)
+        with whole(path) if trainer.is_global_zero else contextlib.nullcontext(path) as partial:
+            trainer.save_checkpoint(partial)
+            if name == "last" and trainer.is_global_zero and path.exists():
+                os.replace(path, path.with_name("previous.ckpt"))  # noqa: PTH105

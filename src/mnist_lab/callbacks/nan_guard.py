@@ -5,12 +5,15 @@ import math
 import pytorch_lightning as pl
 from torch import Tensor
 
+from mnist_lab.callbacks.checkpoints import Checkpoints
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.errors import UserError
 
 
 class NanGuard(pl.Callback):
     """Looks at every training loss before it reaches the weights, and ends the run with the likely cause.
+
+    The weights as they are then, the last good ones, are kept in ``checkpoints/before_nan.ckpt``.
 
     On a GPU each look waits for the step to finish, so there it looks every ``every_n_steps_on_gpu`` steps.
     """
@@ -32,4 +35,6 @@ class NanGuard(pl.Callback):
             if pl_module.loss.written_out
             else f"a learning rate of {rate:g} is likely too high; try optim.lr={rate / 10:g}"
         )
-        raise UserError(f"the training loss is {loss.item()} at step {step}: {cure}")
+        batch = step % pl_module.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        Checkpoints.save(trainer, "before_nan")
+        raise UserError(f"the training loss is {loss.item()} at step {step}, batch {batch} of its pass: {cure}")

