@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train recipes reproduce reproduce-quick faults pictures tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick faults fuzz pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ reproduce-quick: .venv/installed  ## the same with one seed for each recipe that
 
 faults: .venv/installed  ## break runs in many ways and write docs/RELIABILITY.md (as root, to mount a small disk)
 	$(BIN)/python tests/faults.py
+
+fuzz: .venv/installed  ## feed 20,000 changed files of each kind to the readers
+	FUZZ_EXAMPLES=20000 $(BIN)/pytest -n 2 tests/test_untrusted.py -k strange
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
 	$(BIN)/python docs/lessons.py

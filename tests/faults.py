@@ -243,14 +243,14 @@ def main() -> None:
             print(rows[-1], flush=True)
     path = Path(__file__).parents[1] / "docs" / "RELIABILITY.md"
     begin, end = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults -->"
-    before, _, rest = path.read_text().partition(begin)
+    before, rest = path.read_text().split(begin)
     table = [
         f"Done on {began}, torch {torch.__version__}:\n",
         "| fault | times | lost | how it ended |",
         "|---|---|---|---|",
         *rows,
     ]
-    path.write_text(before + begin + "\n".join(table) + "\n" + end + rest.partition(end)[2])
+    path.write_text(before + begin + "\n".join(table) + "\n" + end + rest.split(end)[1])
 
 
 if __name__ == "__main__":

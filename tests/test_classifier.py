@@ -153,6 +153,12 @@ def test_checkpoints_hold_tensors_and_plain_values_only(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
 
 
+def test_checkpoints_by_the_clock(tmp_path: Path) -> None:
+    trained(Softmax(), tmp_path, steps=12, callbacks=(Checkpoints(every_n_minutes=1e-9),))
+    saved = [torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("previous", "last")]
+    assert [checkpoint["global_step"] for checkpoint in saved] == [12, 12]  # after the last step, and at the end
+
+
 def test_curves_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None:
     _, _, losses = trained(Softmax(), tmp_path, steps=12, callbacks=(Curves(every_n_steps=5),))
     rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]

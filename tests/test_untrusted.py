@@ -1,9 +1,12 @@
 """Files from strangers, and files that chance has changed: only our own errors come out, and nothing is run."""
 
 import contextlib
+import hashlib
 import json
+import os
 import pickle
 import shutil
+import struct
 import subprocess
 import zipfile
 from pathlib import Path
@@ -17,9 +20,11 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mnist_lab import results, runs
+from mnist_lab.data.idx import read_idx
 from mnist_lab.errors import UserError
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))  # `make fuzz` asks for more
+FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +171,7 @@ def test_no_config_is_too_strange(data: st.DataObject, stranger: Path) -> None:
     (stranger / "config.yaml").write_bytes(good)
 
 
-@settings(FUZZ, max_examples=60)
+@settings(FUZZ, max_examples=EXAMPLES // 2)
 @given(data=st.data())
 def test_no_checkpoint_is_too_strange(data: st.DataObject, stranger: Path) -> None:
     path = stranger / "checkpoints" / "best.ckpt"
@@ -177,3 +182,15 @@ def test_no_checkpoint_is_too_strange(data: st.DataObject, stranger: Path) -> No
     with contextlib.suppress(UserError):
         runs.checkpoint(str(stranger), "best")
     path.write_bytes(good)
+
+
+@FUZZ
+@given(data=st.data())
+def test_no_data_file_is_too_strange(data: st.DataObject, tmp_path: Path) -> None:
+    good = struct.pack(">4I", 0x803, 3, 4, 5) + bytes(range(60))
+    at = data.draw(st.integers(0, len(good)))
+    changed = good[:at] + data.draw(st.binary(max_size=20)) + good[at + data.draw(st.integers(0, 20)) :]
+    (tmp_path / "images").write_bytes(changed)
+    with contextlib.suppress(UserError):
+        read_idx(tmp_path / "images", (3, 4, 5), hashlib.sha256(good).hexdigest())
+        assert changed == good

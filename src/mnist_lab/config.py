@@ -29,6 +29,7 @@ class Root:
 
     name: str | None = None
     seed: int = MISSING
+    deterministic: bool = MISSING
     fit: bool = MISSING
     test: bool = MISSING
     resume: str | None = None

@@ -241,9 +241,9 @@ def write_tables() -> None:
     everything, lessons = recipes(), recipes("Lesson")
     (ROOT / "docs" / "RESULTS.md").write_text(table(everything, lessons))
     readme = ROOT / "README.md"
-    begin, end = "<!-- ladder: written by `make reproduce` -->\n", "\n<!-- end of ladder -->"
-    before, _, rest = readme.read_text().partition(begin)
-    readme.write_text(before + begin + ladder(everything) + end + rest.partition(end)[2])
+    begin, end = "<!-- ladder: written by `make reproduce` -->\n", "<!-- end of ladder -->"
+    before, rest = readme.read_text().split(begin)
+    readme.write_text(f"{before}{begin}{ladder(everything)}\n{end}{rest.split(end)[1]}")
     for recipe in everything + lessons:
         annotate(recipe)
 

@@ -175,3 +175,9 @@ def test_verdicts(name: str, final: list[float], peaks: list[float], said: str) 
     recipe = next(recipe for recipe in recipes.recipes() if recipe.name == name)
     verdict = recipes.verdict(recipe, final, peaks)
     assert verdict == said if said == "met" else said in verdict
+
+
+def test_the_tables_are_those_that_the_result_files_make() -> None:
+    everything = recipes.recipes()
+    assert (recipes.ROOT / "docs" / "RESULTS.md").read_text() == recipes.table(everything, recipes.recipes("Lesson"))
+    assert recipes.ladder(everything) in (recipes.ROOT / "README.md").read_text()
