@@ -145,6 +145,8 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(train: Train, tmp_path: Path) 
     assert validation(part).keys() - validation(whole).keys() == {"36", "50"}  # where it ended in between
     for name in ("steps", "val_accuracy", "best_val_accuracy", "best_step", "test_accuracy", "test_loss", "status"):
         assert part.result[name] == whole.result[name]
+    events = EventAccumulator(str(part.directory)).Reload()
+    assert [str(e.step) for e in events.Scalars("loss/train")] == [row["step"] for row in learning(part)]
     tested = train("fit=false", "checkpoint=best", f"resume={part.directory}")
     assert tested.code == 0, tested.err
     assert part.result["tested"] == "best"
@@ -214,6 +216,9 @@ def test_a_multirun_trains_every_combination(train: Train, tmp_path: Path) -> No
         ("softmax", 1),
     ]
     assert {r["status"] for r in found} == {"done"}
+    head, *rows = run.out[run.out.rindex("outputs/sweeps") :].splitlines()[1:]
+    assert head.split()[:2] == ["model", "n"]
+    assert sorted(row.split()[:2] for row in rows) == [["mlp_relu", "2"], ["softmax", "2"]]
 
 
 def test_one_bad_job_of_a_multirun_leaves_the_others_alone(train: Train, tmp_path: Path) -> None:
@@ -225,6 +230,8 @@ def test_one_bad_job_of_a_multirun_leaves_the_others_alone(train: Train, tmp_pat
         for path in (tmp_path / "outputs" / "sweeps").glob("*/*/result.json")
     }
     assert found == {"0": "done", "1": "failed", "2": "done"}
+    assert "unfinished" in run.out  # the table at the end
+    assert "1-softmax: optim.lr=0: the learning rate" in run.out.splitlines()[-1]
 
 
 def test_two_processes_train_as_one_and_keep_one_directory(train: Train, tmp_path: Path) -> None:

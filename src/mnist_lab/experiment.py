@@ -75,6 +75,7 @@ def _recorded(cfg: DictConfig) -> float | None:
     result.pop("error", None)
     if cfg.fit:
         result |= {"status": "running", "provenance": provenance() | {"seed": cfg.seed}}
+        result["settings"] = flat(cfg)
         if _leads():
             OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), run_dir / "config.yaml", resolve=True)
             results.write(run_dir, result)
@@ -170,8 +171,9 @@ def _fit(
     """Train, from the last checkpoint where a run goes on, and see to it that the last weights are validated."""
     began, step_before, seconds_before = time.perf_counter(), 0, 0.0
     if cfg.resume:
-        step_before, seconds_before = result.get("steps", 0), result.get("fit_seconds", 0.0)
-        trainer.fit(model, datamodule, ckpt_path=str(runs.checkpoint(cfg.resume, "last")), weights_only=True)
+        path = runs.checkpoint(cfg.resume, "last")
+        step_before, seconds_before = runs.step_of(path), result.get("fit_seconds") or 0.0
+        trainer.fit(model, datamodule, ckpt_path=str(path), weights_only=True)
     else:
         trainer.fit(model, datamodule)
     interruption = next(c for c in trainer.callbacks if isinstance(c, Interruption))  # type: ignore[attr-defined]
