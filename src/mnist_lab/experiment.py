@@ -24,6 +24,7 @@ from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError, describe, reported
+from mnist_lab.files import whole
 from mnist_lab.loggers import CsvLogger
 from mnist_lab.provenance import provenance
 
@@ -69,25 +70,28 @@ def _recorded(cfg: DictConfig) -> float | None:
     choices = hydra_config.runtime.choices
     if cfg.resume:
         cfg = runs.own_config(cfg, list(hydra_config.overrides.task))
+        check_root(cfg)
         result = results.read(run_dir)
     else:
         result = {"status": "running", "name": runs.name(cfg, choices), "model": choices["model"], "seed": cfg.seed}
-    result.pop("error", None)
     if cfg.fit:
+        result.pop("error", None)
         result |= {"status": "running", "provenance": provenance() | {"seed": cfg.seed}}
         result["settings"] = flat(cfg)
         if _leads():
-            OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), run_dir / "config.yaml", resolve=True)
+            with whole(run_dir / "config.yaml") as partial:
+                OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), partial, resolve=True)
             results.write(run_dir, result)
     try:
         _run(cfg, run_dir, result)
         result["status"] = "done" if cfg.fit else result["status"]
     except Exception as error:
-        result |= {"status": "failed", "error": describe(error) or repr(error)}
+        if cfg.fit:  # a test that fails leaves the run as it was
+            result |= {"status": "failed", "error": describe(error) or repr(error)}
         logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
         raise
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
-        result["status"] = "interrupted"
+        result["status"] = "interrupted" if cfg.fit else result["status"]
         where = os.path.relpath(run_dir)
         kept = (run_dir / "checkpoints" / "last.ckpt").exists()
         advice = f"go on with: python train.py resume={where}" if kept else "nothing was saved yet"
