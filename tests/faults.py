@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import random
 import signal
 import subprocess
@@ -89,6 +90,8 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
         out, err = process.communicate(timeout=60)
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number], out + err
         assert "Traceback" not in out + err
+        if number != signal.SIGKILL:
+            assert f"python train.py resume={os.path.relpath(directory)}" in out
         ends[number.name] += 1
         if (directory / "checkpoints" / "last.ckpt").exists():
             step = runs.step_of(runs.checkpoint(str(directory), "last"))

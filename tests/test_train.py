@@ -2,15 +2,12 @@
 
 import csv
 import json
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Run, Train, command, environment
+from conftest import Run, Train
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -136,13 +133,12 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(train: Train, tmp_path: Path) 
     whole = train(*options, "trainer.max_steps=90", to="whole")
     part = train(*options, "trainer.max_steps=36", to="part")  # at the end of a pass over 36 batches
     assert not same(weights(whole), weights(part))
-    for steps in (50, 90):  # and in the middle of one
-        more = train(f"resume={part.directory}", f"trainer.max_steps={steps}")
-        assert more.code == 0, more.err
+    more = train(f"resume={part.directory}", "trainer.max_steps=90")
+    assert more.code == 0, more.err
     assert same(weights(whole), weights(part))
     assert learning(part) == learning(whole)
     assert validation(whole).items() <= validation(part).items()
-    assert validation(part).keys() - validation(whole).keys() == {"36", "50"}  # where it ended in between
+    assert validation(part).keys() - validation(whole).keys() == {"36"}  # where it ended in between
     for name in ("steps", "val_accuracy", "best_val_accuracy", "best_step", "test_accuracy", "test_loss", "status"):
         assert part.result[name] == whole.result[name]
     events = EventAccumulator(str(part.directory)).Reload()
@@ -155,34 +151,6 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(train: Train, tmp_path: Path) 
     assert "0.001 there, 0.1 here" in refused.message
 
 
-def test_ctrl_c_ends_a_run_that_then_goes_on(tmp_path: Path, train: Train) -> None:
-    directory = tmp_path / "run"
-    options = [*SMALL, "trainer.max_steps=1000000", "callbacks.checkpoints.every_n_steps=20"]
-    process = subprocess.Popen(
-        command(*options, f"hydra.run.dir={directory}"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 120
-    while not (directory / "checkpoints" / "last.ckpt").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in out + err
-    assert "python train.py resume=" in out
-    assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
-    step = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-    more = train(f"resume={directory}", f"trainer.max_steps={step + 20}")
-    assert more.code == 0, more.err
-    assert json.loads((directory / "result.json").read_text())["steps"] == step + 20
-
-
 def test_a_damaged_checkpoint_is_stepped_over(train: Train) -> None:
     run = train(*SMALL, "trainer.max_steps=30", "callbacks.checkpoints.every_n_steps=20")
     path = run.directory / "checkpoints" / "last.ckpt"
@@ -193,16 +161,6 @@ def test_a_damaged_checkpoint_is_stepped_over(train: Train) -> None:
     assert "going on from the one before it" in more.out
     assert run.result["steps"] == 40
     assert [int(row["step"]) for row in curve(run) if row["train_loss"]] == [0, 10, 20, 30]
-
-
-def test_simultaneous_runs_get_directories_of_their_own(tmp_path: Path) -> None:
-    options = [*SMALL, "trainer=debug"]
-    both = [
-        subprocess.Popen(command(*options), cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) for _ in "ab"
-    ]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    results = list((tmp_path / "outputs" / "softmax").glob("*/result.json"))
-    assert len(results) == 2
 
 
 def test_a_multirun_trains_every_combination(train: Train, tmp_path: Path) -> None:
