@@ -173,19 +173,18 @@ def _fit(
     cfg: DictConfig, trainer: pl.Trainer, model: DigitClassifier, datamodule: DigitsDataModule, result: dict[str, Any]
 ) -> None:
     """Train, from the last checkpoint where a run goes on, and see to it that the last weights are validated."""
-    began, step_before, seconds_before = time.perf_counter(), 0, 0.0
+    path, step_before, seconds_before = None, 0, 0.0
     if cfg.resume:
         path = runs.checkpoint(cfg.resume, "last")
         step_before, seconds_before = runs.step_of(path), result.get("fit_seconds") or 0.0
-        trainer.fit(model, datamodule, ckpt_path=str(path), weights_only=True)
-    else:
-        trainer.fit(model, datamodule)
+    began = time.perf_counter()
+    try:
+        trainer.fit(model, datamodule, ckpt_path=str(path) if path else None, weights_only=True)
+    finally:  # however it ends
+        result["steps"] = trainer.global_step
+        result["fit_seconds"] = round(time.perf_counter() - began + seconds_before, 3)
     interruption = next(c for c in trainer.callbacks if isinstance(c, Interruption))  # type: ignore[attr-defined]
     if interruption.signal is not None:
-        result["steps"], result["fit_seconds"] = (
-            trainer.global_step,
-            round(time.perf_counter() - began + seconds_before, 3),
-        )
         sys.exit(128 + interruption.signal)
     if datamodule.watched and model.evaluated_at != trainer.global_step:
         trainer.validate(model, datamodule, verbose=False)
