@@ -15,7 +15,7 @@ from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
 from mnist_lab.loggers import CsvLogger
 from mnist_lab.networks import MLP, Softmax, StridedConvnet
-from mnist_lab.schedules import Exponential, Schedule
+from mnist_lab.schedules import Exponential, Schedule, Step
 
 
 def test_the_three_forms_of_cross_entropy_agree() -> None:
@@ -42,6 +42,7 @@ def trained(
     rate: float = 0.01,
     callbacks: tuple[pl.Callback, ...] = (),
     loss: CrossEntropy | None = None,
+    schedule: Schedule | None = None,
     **options: Any,
 ) -> tuple[DigitClassifier, pl.Trainer, list[float]]:
     """Train on generated images; the training loss of each step too."""
@@ -52,7 +53,9 @@ def trained(
             losses.append(outputs["loss"].item())
 
     datamodule = DigitsDataModule("fake", str(folder), seed=seed, batch_size=20, generated=[200, 70], **options)
-    model = DigitClassifier(network, functools.partial(torch.optim.Adam, lr=rate), Exponential(floor=0.0), loss)
+    model = DigitClassifier(
+        network, functools.partial(torch.optim.Adam, lr=rate), schedule or Exponential(floor=0.0), loss
+    )
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -166,3 +169,54 @@ def test_curves_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None
         int(row[0]): float(row[rows[0].index("train_loss")]) for row in rows[1:] if row[rows[0].index("train_loss")]
     }
     assert noted == pytest.approx({step: losses[step] for step in (0, 5, 10)}, rel=1e-5)
+
+
+def test_a_reduction_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="reduction=max: must be mean or sum"):
+        CrossEntropy("max")
+
+
+@pytest.mark.parametrize("name", ["mlp", "strided"])
+def test_the_seed_fixes_every_bit_of_the_weights(name: str, tmp_path: Path) -> None:
+    def weights(run: str, seed: int) -> torch.Tensor:
+        pl.seed_everything(seed, verbose=False)
+        model, _, _ = trained(NETWORKS[name](), tmp_path / run, seed=seed)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    once = weights("once", 7)
+    assert torch.equal(once, weights("again", 7))
+    assert not torch.allclose(once, weights("other", 8), atol=0.01)
+
+
+@pytest.mark.parametrize(("interval", "every"), [("step", 4), ("epoch", 1)])
+def test_the_rate_falls_by_steps_or_by_passes(interval: str, every: int, tmp_path: Path) -> None:
+    rates: list[float] = []
+
+    class Rates(pl.Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    # 80 of the 200 images are held out, so 6 batches of 20 make a pass.
+    schedule = Step(interval=interval, every=every, factor=0.5)
+    trained(Softmax(), tmp_path, steps=13, rate=0.1, schedule=schedule, callbacks=(Rates(),), validation_size=80)
+    unit = {"step": 4, "epoch": 6}[interval]
+    assert rates == pytest.approx([0.1 * 0.5 ** (step // unit) for step in range(13)])
+
+
+def test_last_holds_the_newest_evaluation_of_all_that_is_watched(tmp_path: Path) -> None:
+    model, trainer, _ = trained(Softmax(), tmp_path, steps=10, watch_test=True)
+    kinds = ("loss", "accuracy", "errors")
+    assert {*model.last} == {f"{part}_{kind}" for part in ("val", "test") for kind in kinds}
+    watched = dict(model.last)
+    trainer.test(model, trainer.datamodule, verbose=False)
+    assert model.last == pytest.approx({f"test_{kind}": watched[f"test_{kind}"] for kind in kinds})
+
+
+def test_spoilt_weights_are_never_saved(tmp_path: Path) -> None:
+    network = Softmax()
+    with torch.no_grad():  # a probability so small that the loss is finite and its gradient is not
+        network.linear.bias.copy_(torch.tensor([0.0] + [-95.0] * 9))
+    with pytest.raises(UserError, match="at step 1"):
+        trained(network, tmp_path, loss=CrossEntropy(written_out=True), callbacks=(NanGuard(), Checkpoints(1)))
+    assert not network.linear.weight.isfinite().all()
+    assert not list(tmp_path.rglob("*.ckpt"))

@@ -52,3 +52,33 @@ def test_step() -> None:
 def test_impossible_options_are_refused(wrong: Callable[[], Schedule]) -> None:
     with pytest.raises(ValueError, match="="):
         wrong()
+
+
+@pytest.mark.parametrize(
+    "schedule", [Schedule(), Exponential(), Cosine(floor=0.0002), Step(every=30)], ids=lambda s: type(s).__name__
+)
+def test_rates_never_rise_without_a_warm_up(schedule: Schedule) -> None:
+    rates = [schedule(t, 0.003, 100) for t in range(101)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
+    assert (rates[0] > rates[-1]) == (type(schedule) is not Schedule)
+
+
+def test_cosine_stays_on_its_floor_beyond_the_end() -> None:
+    assert [Cosine(floor=0.02)(t, 0.1, 50) for t in (50, 51, 500)] == pytest.approx([0.02] * 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Schedule(interval="epochs"), "interval=epochs: must be step or epoch"),
+        (lambda: Exponential(time_constant=0.0), "time_constant=0: must be above 0"),
+        (lambda: Exponential(floor=-1.0), "floor=-1.0: must not be negative"),
+        (lambda: Step(every=0), "every=0: must be above 0"),
+        (lambda: Step(factor=-0.1), "factor=-0.1: must not be negative"),
+        (lambda: OneCycle(rise=0.0), "rise=0.0: the rising share of the run must be above 0 and below 1"),
+    ],
+)
+def test_what_is_said_of_impossible_options(make: Callable[[], Schedule], said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        make()

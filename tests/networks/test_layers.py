@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -76,3 +78,29 @@ def test_dropout_keeps_a_share_and_scales_it_up() -> None:
     for keep in (0.0, -1.0, 1.01):
         with pytest.raises(ValueError, match="keep="):
             dropout(keep)
+
+
+def test_batch_norms_running_averages_move_by_a_hundredth() -> None:
+    (layer,) = norm("shift", 1, Init("zeros", 0.1, 0.0))
+    layer(torch.tensor([[2.0], [4.0]]))
+    assert layer.running_mean.item() == pytest.approx(0.01 * 3)
+    assert layer.running_var.item() == pytest.approx(0.99 * 1 + 0.01 * 2)  # the variance of 2 and 4 over n - 1 is 2
+
+
+def test_dropout_is_off_in_evaluation() -> None:
+    (layer,) = dropout(0.25)
+    assert torch.equal(layer.eval()(torch.ones(1000)), torch.ones(1000))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Init("ones", 0.1, 0.0), "init=ones: must be one of zeros, truncated_normal, he, torch"),
+        (lambda: Init("truncated_normal", -0.1, 0.0), r"weight_std=\[-0.1\]: must hold at least one number"),
+        (lambda: norm("yes", 5, Init("he", 0.1, 0.0)), "batch_norm=yes: must be one of none, shift, scale_and_shift"),
+        (lambda: dropout(0.0), "keep=0.0: the probability to keep a value must be above 0 and at most 1"),
+    ],
+)
+def test_impossible_options_are_named(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make()

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ def test_dropout_acts_in_training_only() -> None:
         (StridedConvnet, {"channels": [4, 8], "kernels": [5], "strides": [1, 2]}, "must be of one length"),
         (StridedConvnet, {"channels": [4], "kernels": [0], "strides": [1]}, "kernels="),
         (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "hidden": 0}, "hidden="),
+        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [0]}, "strides="),
+        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "activation": "elu"}, "activation=elu"),
+        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "batch_norm": "yes"}, "batch_norm=yes"),
+        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "keep": 1.5}, "keep=1.5"),
+        (PooledConvnet, {"channels": [4], "kernel": 0}, "kernel="),
+        (PooledConvnet, {"channels": [4], "hidden": 0}, "hidden="),
+        (PooledConvnet, {"channels": [4], "activation": "elu"}, "activation=elu"),
         (PooledConvnet, {"channels": [1, 2, 3, 4, 5]}, "halved four times"),
         (PooledConvnet, {"channels": []}, "channels="),
     ],
@@ -78,3 +86,26 @@ def test_dropout_acts_in_training_only() -> None:
 def test_impossible_options_are_named(kind: type, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         kind(**options)
+
+
+def test_the_counts_told_in_the_config_are_right() -> None:
+    told = {path.stem: re.search(r"([\d,]+) parameters", path.read_text()) for path in CONF.glob("*.yaml")}
+    counts = {model: int(found[1].replace(",", "")) for model, found in told.items() if found}
+    assert counts == {model: PARAMETERS[model] for model in ("softmax", "mlp_relu")}
+
+
+@pytest.mark.parametrize("model", PARAMETERS)
+def test_first_and_last_biases_are_those_of_the_config(model: str) -> None:
+    config = OmegaConf.load(CONF / f"{model}.yaml")
+    biases = [p for name, p in build(config, "model").named_parameters() if name.endswith("bias")]
+    assert biases[0].unique().tolist() == pytest.approx([config.bias])
+    assert biases[-1].unique().tolist() == pytest.approx([config.get("output_bias", config.bias)])
+
+
+def test_torchs_own_initial_values_are_left_alone() -> None:
+    torch.manual_seed(0)
+    ours = Softmax(init="torch").linear
+    torch.manual_seed(0)
+    theirs = torch.nn.Linear(784, 10)
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)

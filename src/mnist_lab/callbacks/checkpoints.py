@@ -56,7 +56,12 @@ class Checkpoints(pl.Callback):
 
     @classmethod
     def save(cls, trainer: pl.Trainer, name: str) -> None:
-        """Save the run as it is now under ``name``. Raises OSError where it cannot be written."""
+        """Save the run as it is now under ``name``, unless weights are no numbers: then what is there is better.
+
+        Raises OSError where it cannot be written.
+        """
+        if not all(p.isfinite().all() for p in trainer.lightning_module.parameters()):
+            return
         for logger in trainer.loggers:
             logger.save()
         path = cls.path(trainer, name)

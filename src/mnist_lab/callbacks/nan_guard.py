@@ -13,7 +13,8 @@ from mnist_lab.errors import UserError
 class NanGuard(pl.Callback):
     """Looks at every training loss before it reaches the weights, and ends the run with the likely cause.
 
-    The weights as they are then, the last good ones, are kept in ``checkpoints/before_nan.ckpt``.
+    The weights as they are then, the last good ones, are kept in ``checkpoints/before_nan.ckpt``. Where a gradient that
+    is no number has spoilt them the step before, with a loss still finite, ``last.ckpt`` holds the last good ones.
 
     On a GPU each look waits for the step to finish, so there it looks every ``every_n_steps_on_gpu`` steps.
     """
