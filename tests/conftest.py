@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # faults and mirror, from every folder
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and threads that wait for each other's core crawl
+
+import started
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,16 +63,11 @@ def train(tmp_path: Path) -> Train:
         directory = tmp_path / to
         elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
         where = [] if elsewhere else [f"hydra.run.dir={directory}"]
-        done = subprocess.run(
-            command(*arguments, *where),
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment(**(env or {})),
-            timeout=240,
-            preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))),
-        )
-        return Run(done.returncode, done.stdout, done.stderr, directory)
+        said = tmp_path / "said"
+        said.mkdir(exist_ok=True)
+        script, given = ROOT / "train.py", [*arguments, *where]
+        code = started.run(script, given, tmp_path, environment(**(env or {})), said, limit)
+        return Run(code, (said / "out").read_text(), (said / "err").read_text(), directory)
 
     return run
 
