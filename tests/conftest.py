@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,7 @@ def train(tmp_path: Path) -> Train:
         directory = tmp_path / to
         elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
         where = [] if elsewhere else [f"hydra.run.dir={directory}"]
-        said = tmp_path / "said"
-        said.mkdir(exist_ok=True)
+        said = Path(tempfile.mkdtemp(prefix="said-", dir=tmp_path))
         script, given = ROOT / "train.py", [*arguments, *where]
         code = started.run(script, given, tmp_path, environment(**(env or {})), said, limit)
         return Run(code, (said / "out").read_text(), (said / "err").read_text(), directory)

@@ -38,7 +38,7 @@ def _become(script: Path, arguments: list[str], cwd: Path, env: dict[str, str], 
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     sys.argv = [str(script), *arguments]
-    sys.path[0] = str(script.parent)
+    sys.path[:0] = [str(script.parent), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         runpy.run_path(str(script), run_name="__main__")
     finally:

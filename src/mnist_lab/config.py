@@ -5,6 +5,7 @@ annotations the types, their checks the ranges. So a class and its YAML file are
 """
 
 import dataclasses
+import functools
 import inspect
 import pydoc
 import re
@@ -20,7 +21,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab.errors import UserError, did_you_mean
 
+_NOT_OF_THE_RUN = ("callbacks", "logger", "resume", "trust", "sweep")
 GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", "logger", "callbacks")
+
+
+@dataclass
+class Sweep:
+    """What belongs to a sweep as a whole."""
+
+    resume: str | None = None
 
 
 @dataclass
@@ -35,6 +44,7 @@ class Root:
     resume: str | None = None
     checkpoint: str = MISSING
     trust: list[str] = field(default_factory=list)
+    sweep: Sweep = field(default_factory=Sweep)
 
 
 def check_root(cfg: DictConfig) -> None:
@@ -109,15 +119,21 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 def _check_type(path: str, value: Any, hint: Any) -> None:
     """Raise UserError where ``value`` is not of the type ``hint``; types that OmegaConf does not know pass."""
-    try:
-        schema = OmegaConf.structured(dataclasses.make_dataclass("Argument", [("value", hint, MISSING)]))
-    except (ValidationError, OmegaConfBaseException, ValueError, TypeError):
+    if (schema := _schema(hint)) is None:
         return
     try:
         OmegaConf.merge(schema, {"value": value})
     except OmegaConfBaseException:
         wanted = getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
         raise UserError(f"{path}={value}: must be of type {wanted}") from None
+
+
+@functools.cache  # making it costs more than asking it
+def _schema(hint: Any) -> Any:
+    try:
+        return OmegaConf.structured(dataclasses.make_dataclass("Argument", [("value", hint, MISSING)]))
+    except (ValidationError, OmegaConfBaseException, ValueError, TypeError):
+        return None
 
 
 def flat(cfg: DictConfig) -> dict[str, Any]:
@@ -138,5 +154,5 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
 
     everything = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(everything, dict)
-    walk({key: value for key, value in everything.items() if key not in ("callbacks", "logger", "resume", "trust")}, "")
+    walk({key: value for key, value in everything.items() if key not in _NOT_OF_THE_RUN}, "")
     return result

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,15 @@ FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 class UserError(Exception):
     """Something the user can mend; the message says what, where and what to do."""
+
+
+def needed(module: str, extra: str, what: str) -> None:
+    """Raise UserError, naming the extra to install, where ``module`` is not to be had."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        advice = f"pip install -e '.[{extra}]' in the project's folder"
+        raise UserError(f"{what}: needs {module}, which is not installed: {advice}") from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from mnist_lab import results, runs
-from mnist_lab.callbacks import Checkpoints, Interruption
+from mnist_lab import results, runs, search
+from mnist_lab.callbacks import Checkpoints, Interruption, Pruning
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
@@ -27,6 +27,7 @@ from mnist_lab.errors import UserError, describe, reported
 from mnist_lab.files import whole
 from mnist_lab.loggers import CsvLogger
 from mnist_lab.provenance import provenance
+from mnist_lab.search import Pruned
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,15 @@ def _recorded(cfg: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     check_root(cfg)
     choices = hydra_config.runtime.choices
+    if "TORCHELASTIC_RUN_ID" in os.environ and not any("hydra.run.dir=" in o for o in hydra_config.overrides.hydra):
+        raise UserError("torchrun: its processes need one directory together; name it with hydra.run.dir=outputs/...")
+    if cfg.sweep.resume and hydra_config.mode != RunMode.MULTIRUN:
+        raise UserError("sweep.resume: is for --multirun; a single run goes on with resume=<run directory>")
+    if hydra_config.mode == RunMode.MULTIRUN and (before := _before(cfg, run_dir)):
+        if before["status"] in ("done", "pruned"):
+            log.info(f"{run_dir}: {before['status']} before")
+            return before.get("best_val_accuracy")
+        cfg.resume = str(run_dir) if (run_dir / "checkpoints" / "last.ckpt").exists() else None
     if cfg.resume:
         cfg = runs.own_config(cfg, list(hydra_config.overrides.task))
         check_root(cfg)
@@ -85,6 +95,10 @@ def _recorded(cfg: DictConfig) -> float | None:
     try:
         _run(cfg, run_dir, result)
         result["status"] = "done" if cfg.fit else result["status"]
+    except Pruned as pruned:
+        result |= {"status": "pruned", "error": str(pruned)}
+        log.info(f"pruned: {pruned}")
+        return None
     except Exception as error:
         if cfg.fit:  # a test that fails leaves the run as it was
             result |= {"status": "failed", "error": describe(error) or repr(error)}
@@ -107,6 +121,22 @@ def _recorded(cfg: DictConfig) -> float | None:
     return objective
 
 
+def _before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:
+    """The result of this same job in an earlier start of its sweep, if any. Raises UserError for one of another job."""
+    if not (run_dir / results.FILE).exists():
+        return None
+    before = results.read(run_dir)
+    now, then = flat(cfg), before.get("settings") or {}
+    different = [key for key in now | then if now.get(key) != then.get(key) and key not in runs.MAY_CHANGE]
+    if different:
+        changes = ", ".join(f"{key} ({then.get(key)}, now {now.get(key)})" for key in different[:3])
+        raise UserError(
+            f"{run_dir}: holds a run of other settings: {changes}; repeat the sweep's own command, "
+            "or name another hydra.sweep.dir"
+        )
+    return before
+
+
 def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     """Build, fit and test, filling ``result`` on the way."""
     if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
@@ -114,7 +144,7 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     pl.seed_everything(cfg.seed, verbose=False)
     datamodule: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
     model = classifier(cfg)
-    from_step = runs.step_of(runs.checkpoint(cfg.resume, "last")) if cfg.resume and cfg.fit else None
+    from_step = runs.step_of(runs.checkpoint(cfg.resume, "last")) if cfg.resume and cfg.fit else -1
     loggers: list[Any] = [CsvLogger(run_dir / "metrics.csv", from_step)] if cfg.fit else []
     if cfg.fit and cfg.logger:
         loggers.append(build(cfg.logger, "logger", save_dir=str(run_dir), from_step=from_step))
@@ -125,6 +155,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
+    if report := search.reporter(HydraConfig.get()):
+        callbacks.append(Pruning(report))
     trainer: pl.Trainer = build(
         cfg.trainer,
         "trainer",

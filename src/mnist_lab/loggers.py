@@ -19,17 +19,18 @@ _PARTS = ("train", "val", "test")
 class CsvLogger(Logger):
     """Writes ``metrics.csv``: a row a step, a column a metric; a metric seen for the first time adds its column.
 
-    A run that goes on ``from_step`` keeps its rows up to there; later ones, of steps that will be done again, go.
+    A run that goes on ``from_step`` keeps its rows up to there; later ones, of steps that will be done again, go. A run
+    that starts has none to keep (-1).
     """
 
-    def __init__(self, path: Path, from_step: int | None = None):
+    def __init__(self, path: Path, from_step: int = -1):
         super().__init__()
         self.path = path
         self._columns = ["step"]
         self._row: dict[str, Any] = {}  # of the latest step
         self._pending = False  # whether it holds what the file does not
         self._in_file = False  # whether the file's last row is an earlier state of it
-        if from_step is not None and path.exists():
+        if path.exists():
             rows = self._read()
             self._columns = list(rows[0]) if rows else self._columns
             rows = [row for row in rows if int(row["step"]) <= from_step]
@@ -93,9 +94,10 @@ class TensorBoard(TensorBoardLogger):
     ``graph`` draws the network's graph, which takes a tenth of a second.
     """
 
-    def __init__(self, save_dir: str, from_step: int | None = None, graph: bool = True):
-        purge = None if from_step is None else from_step + 1
-        super().__init__(save_dir, name="", version="", log_graph=graph, default_hp_metric=False, purge_step=purge)
+    def __init__(self, save_dir: str, from_step: int = -1, graph: bool = True):
+        super().__init__(
+            save_dir, name="", version="", log_graph=graph, default_hp_metric=False, purge_step=from_step + 1
+        )
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

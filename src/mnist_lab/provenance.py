@@ -1,5 +1,6 @@
 """What a result depends on besides its config: code, command, versions, machine."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -36,6 +37,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache  # a sweep's jobs in one process ask once
 def _git() -> dict[str, Any]:
     """The commit of this code, None where it does not lie in a git checkout."""
     here = Path(__file__).parent
@@ -54,6 +56,7 @@ def _git() -> dict[str, Any]:
         return {"git_sha": None, "git_dirty": None}
 
 
+@functools.cache
 def _cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -97,6 +97,10 @@ def cells(differing: list[str], row: Row) -> dict[str, Any]:
     return shown
 
 
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _text(name: str, mean: float | None, spread: float | None) -> str:
     if mean is None:
         return "-"
@@ -114,7 +118,9 @@ def table(runs: list[dict[str, Any]], markdown: bool = False) -> str:
     for row in groups:
         shown = cells(differing, row)
         measured = [_text(name, shown[name], shown[f"{name}_spread"]) for name in MEASURES]
-        body.append([*(str(shown[key]) for key in differing), str(shown["n"]), *measured, str(shown["unfinished"])])
+        body.append(
+            [*(_setting(shown[key]) for key in differing), str(shown["n"]), *measured, str(shown["unfinished"])]
+        )
     if not any(row.unfinished for row in groups):
         head, body = head[:-1], [line[:-1] for line in body]
     if markdown:
@@ -122,7 +128,7 @@ def table(runs: list[dict[str, Any]], markdown: bool = False) -> str:
     else:
         widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(line)).rstrip() for line in [head, *body]]
-    for run in (run for row in groups for run in row.unfinished):
+    for run in (run for row in groups for run in row.unfinished if run["status"] != "pruned"):
         where = os.path.relpath(run["directory"])
         lines.append(f"{'- ' if markdown else ''}{run['status']}: {where}: {run.get('error', 'no error is recorded')}")
     return "\n".join(lines)

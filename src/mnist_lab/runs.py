@@ -1,6 +1,7 @@
 """Run directories: what a run is called, where it lies, and how to go on with one."""
 
 import logging
+import os
 import pickle
 import pydoc
 import uuid
@@ -20,15 +21,18 @@ from mnist_lab.errors import UserError
 log = logging.getLogger(__name__)
 
 # What may change when a run goes on; everything else is the run's own.
-MAY_CHANGE = ("resume", "trust", "fit", "test", "checkpoint", "trainer.max_steps", "data.root")
-# Simultaneous runs get different folders, and every look at ${run_dir:} in one process the same.
-_STAMP = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+MAY_CHANGE = ("resume", "trust", "sweep.resume", "fit", "test", "checkpoint", "trainer.max_steps", "data.root")
+# Simultaneous runs get different folders, and every look at ${run_dir:} in one process the same. The processes that
+# Slurm starts together for one training share theirs.
+_TOGETHER = int(os.environ.get("SLURM_NTASKS") or 1) > 1
+_STAMP = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}" if not _TOGETHER else os.environ["SLURM_JOB_ID"]
 
 
 def register() -> None:
-    """Let the config say ``${run_name:}`` and ``${run_dir:}``."""
+    """Let the config say ``${run_name:}``, ``${run_dir:}`` and ``${sweep_dir:}``."""
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True, use_cache=True)  # one for all its jobs
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -39,6 +43,12 @@ def _run_dir(*, _root_: DictConfig) -> str:
     if _root_.get("resume"):
         return str(directory(_root_.resume))
     return f"outputs/{_run_name(_root_=_root_)}/{_STAMP}"
+
+
+def _sweep_dir(before: str | None) -> str:
+    if before and not (Path(before) / "multirun.yaml").exists():
+        raise UserError(f"sweep.resume={before}: is not the directory of a sweep; name one, such as outputs/sweeps/...")
+    return before or f"outputs/sweeps/{_STAMP}"
 
 
 def name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:

