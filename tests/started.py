@@ -9,6 +9,7 @@ import os
 import resource
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 LIBRARIES = ["hydra", "torch", "torchvision", "pytorch_lightning", "tensorboard.summary", "torch.utils.tensorboard"]
@@ -42,4 +43,5 @@ def _become(script: Path, arguments: list[str], cwd: Path, env: dict[str, str], 
     try:
         runpy.run_path(str(script), run_name="__main__")
     finally:
-        atexit._run_exitfuncs()  # what a forked process leaves out
+        threading._shutdown()  # type: ignore[attr-defined]  # these two a forked process leaves out
+        atexit._run_exitfuncs()

@@ -6,6 +6,7 @@ Runs that differ in their seed only make a row. Only the files result.json are r
 import argparse
 import atexit
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -97,7 +98,8 @@ def cells(differing: list[str], row: Row) -> dict[str, Any]:
     return shown
 
 
-def _setting(value: Any) -> str:
+def setting(value: Any) -> str:
+    """A value of the config, short."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -110,54 +112,86 @@ def _text(name: str, mean: float | None, spread: float | None) -> str:
     return f"{mean:,.{digits}f}" + (f" ± {spread:,.{digits}f}" if spread else "")
 
 
-def table(runs: list[dict[str, Any]], markdown: bool = False) -> str:
-    """The table for people, and a line for each run that did not end, with its error."""
+@dataclass
+class Lines:
+    """The table for people: its lines of cells, the head first, and a note for each run that did not end."""
+
+    table: list[list[str]]
+    notes: list[str]
+
+
+def lines(runs: list[dict[str, Any]]) -> Lines:
+    """The table over ``runs``."""
     differing, groups = rows(runs)
     head = [*differing, "n", "validation", "best validation", "test", "errors", "seconds", "parameters", "unfinished"]
     body = []
     for row in groups:
         shown = cells(differing, row)
         measured = [_text(name, shown[name], shown[f"{name}_spread"]) for name in MEASURES]
-        body.append(
-            [*(_setting(shown[key]) for key in differing), str(shown["n"]), *measured, str(shown["unfinished"])]
-        )
+        settings = [setting(shown[key]) for key in differing]
+        body.append([*settings, str(shown["n"]), *measured, str(shown["unfinished"])])
     if not any(row.unfinished for row in groups):
         head, body = head[:-1], [line[:-1] for line in body]
+    notes = [
+        f"{run['status']}: {os.path.relpath(run['directory'])}: {run.get('error', 'no error is recorded')}"
+        for row in groups
+        for run in row.unfinished
+        if run["status"] != "pruned"
+    ]
+    return Lines([head, *body], notes)
+
+
+def table(runs: list[dict[str, Any]], markdown: bool = False) -> str:
+    """The table as text."""
+    made = lines(runs)
     if markdown:
-        lines = [f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body]]
-    else:
-        widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(line)).rstrip() for line in [head, *body]]
-    for run in (run for row in groups for run in row.unfinished if run["status"] != "pruned"):
-        where = os.path.relpath(run["directory"])
-        lines.append(f"{'- ' if markdown else ''}{run['status']}: {where}: {run.get('error', 'no error is recorded')}")
-    return "\n".join(lines)
+        head, *body = made.table
+        text = [f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body]]
+        return "\n".join(text + [f"- {note}" for note in made.notes])
+    widths = [max(map(len, column)) for column in zip(*made.table, strict=True)]
+    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in made.table]
+    return "\n".join(text + made.notes)
 
 
 def as_csv(runs: list[dict[str, Any]]) -> str:
     """The table as CSV, its numbers in full."""
     differing, groups = rows(runs)
-    lines = [cells(differing, row) for row in groups]
+    body = [cells(differing, row) for row in groups]
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
+    writer = csv.DictWriter(out, list(body[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(body)
     return out.getvalue().rstrip("\n")
 
 
 class AtTheEnd(Callback):
-    """Prints the table when a multirun is over, however it ends: Hydra's own hook is not called after a failed job."""
+    """Prints the table when a multirun is over, however it ends: Hydra's own hook is not called after a failed job.
+
+    Where matplotlib is installed, ``page`` also writes ``report.html`` in the sweep's folder.
+    """
+
+    def __init__(self, page: bool = True):
+        self.page = page
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember the directory."""
         atexit.register(self._report, Path(config.hydra.sweep.dir))
 
-    @staticmethod
-    def _report(folder: Path) -> None:
+    def _report(self, folder: Path) -> None:
         try:
-            print(f"\n{folder}:\n{table(collect([folder]))}", flush=True)
-        except UserError as error:  # not one job got as far as a result
+            runs = collect([folder])
+            print(f"\n{folder}:\n{table(runs)}", flush=True)
+            if self.page and importlib.util.find_spec("matplotlib"):
+                print(f"with pictures: {_write_page(runs, folder / 'report.html')}")
+        except (UserError, OSError) as error:  # not one job got as far as a result; a full disk
             print(f"\n{error}", file=sys.stderr)
+
+
+def _write_page(runs: list[dict[str, Any]], path: Path) -> Path:
+    from mnist_lab import charts  # here, because a table needs no matplotlib
+
+    path.write_text(charts.page(runs))
+    return path
 
 
 def main() -> None:
@@ -168,8 +202,16 @@ def main() -> None:
     form.add_argument("--markdown", action="store_true")
     form.add_argument("--csv", action="store_true", help="numbers in full")
     form.add_argument("--json", action="store_true", help="numbers in full")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and plots in it")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots as PNG files")
     arguments = parser.parse_args()
     runs = collect(arguments.directories)
+    if arguments.html:
+        _write_page(runs, arguments.html)
+    if arguments.plots:
+        from mnist_lab import charts
+
+        charts.save(runs, arguments.plots)
     if arguments.csv:
         print(as_csv(runs))
     elif arguments.json:
