@@ -22,6 +22,7 @@ def main() -> None:
             options = ["trainer.max_steps=1000", "trainer.val_check_interval=50", "trainer.log_every_n_steps=20"]
             command = [sys.executable, "train.py", f"model={model}", f"hydra.run.dir={RUNS / model}", *options]
             subprocess.run(command, cwd=ROOT, check=True)
+    report(chromium)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -33,6 +34,16 @@ def main() -> None:
         photograph(chromium, page, HERE / "pictures" / "tensorboard.png")
     finally:
         server.terminate()
+
+
+def report(chromium: str) -> None:
+    """Photograph the report over a small sweep."""
+    folder = ROOT / "outputs" / "report"
+    if not (folder / "report.html").exists():
+        settings = ["model=softmax,mlp_relu", "optim.lr=0.01,0.003,0.001", "data.batch_size=50,200", "seed=0,1,2"]
+        options = ["trainer.max_steps=200", "trainer.val_check_interval=20", f"hydra.sweep.dir={folder}"]
+        subprocess.run([sys.executable, "train.py", "--multirun", *settings, *options], cwd=ROOT, check=True)
+    photograph(chromium, (folder / "report.html").as_uri(), HERE / "pictures" / "report.png", "1240,1900")
 
 
 def wait_for(address: str, word: str) -> None:
@@ -47,10 +58,10 @@ def wait_for(address: str, word: str) -> None:
     sys.exit(f"error: {address} never showed {word}")
 
 
-def photograph(chromium: str, page: str, path: Path) -> None:
+def photograph(chromium: str, page: str, path: Path, size: str = "1440,720") -> None:
     """Write what ``page`` looks like in a browser to ``path``, as PNG."""
     path.parent.mkdir(exist_ok=True)
-    options = ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--window-size=1440,720"]
+    options = ["--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={size}"]
     subprocess.run([chromium, *options, "--virtual-time-budget=30000", f"--screenshot={path}", page], check=True)
 
 

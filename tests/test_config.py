@@ -37,7 +37,7 @@ def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Pat
     classifier(cfg)
     build(cfg.data, "data", seed=0)
     if cfg.logger:
-        build(cfg.logger, "logger", save_dir=str(tmp_path), from_step=None)
+        build(cfg.logger, "logger", save_dir=str(tmp_path), from_step=-1)
     for name, node in cfg.callbacks.items():
         build(node, f"callbacks.{name}")
     check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
