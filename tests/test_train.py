@@ -174,7 +174,9 @@ def test_a_multirun_trains_every_combination(train: Train, tmp_path: Path) -> No
         ("softmax", 1),
     ]
     assert {r["status"] for r in found} == {"done"}
-    head, *rows = run.out[run.out.rindex("outputs/sweeps") :].splitlines()[1:]
+    said, page = run.out.rsplit("with pictures: ", 1)
+    assert (tmp_path / page.strip()).exists()
+    head, *rows = said[said.rindex("outputs/sweeps") :].splitlines()[1:]
     assert head.split()[:2] == ["model", "n"]
     assert sorted(row.split()[:2] for row in rows) == [["mlp_relu", "2"], ["softmax", "2"]]
 
@@ -189,7 +191,7 @@ def test_one_bad_job_of_a_multirun_leaves_the_others_alone(train: Train, tmp_pat
     }
     assert found == {"0": "done", "1": "failed", "2": "done"}
     assert "unfinished" in run.out  # the table at the end
-    assert "1-softmax: optim.lr=0: the learning rate" in run.out.splitlines()[-1]
+    assert "1-softmax: optim.lr=0: the learning rate" in run.out.splitlines()[-2]  # the last names the report
 
 
 def test_two_processes_train_as_one_and_keep_one_directory(train: Train, tmp_path: Path) -> None:
