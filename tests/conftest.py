@@ -59,14 +59,19 @@ Train = Callable[..., Run]
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
     """Runs ``python train.py`` to its end, from an empty folder, with ``limit`` bytes of memory."""
+    return trains_in(tmp_path)
+
+
+def trains_in(folder: Path) -> Train:
+    """What ``train`` does, from ``folder``."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run", limit: int | None = None) -> Run:
-        directory = tmp_path / to
+        directory = folder / to
         elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
         where = [] if elsewhere else [f"hydra.run.dir={directory}"]
-        said = Path(tempfile.mkdtemp(prefix="said-", dir=tmp_path))
+        said = Path(tempfile.mkdtemp(prefix="said-", dir=folder))
         script, given = ROOT / "train.py", [*arguments, *where]
-        code = started.run(script, given, tmp_path, environment(**(env or {})), said, limit)
+        code = started.run(script, given, folder, environment(**(env or {})), said, limit)
         return Run(code, (said / "out").read_text(), (said / "err").read_text(), directory)
 
     return run

@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab.errors import UserError, did_you_mean
 
-_NOT_OF_THE_RUN = ("callbacks", "logger", "resume", "trust", "sweep")
-GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", "logger", "callbacks")
+WATCHING = ("callbacks", "logger", "view")  # groups of what only looks on
+GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *WATCHING)
+_NOT_OF_THE_RUN = (*WATCHING, "resume", "trust", "sweep")
 
 
 @dataclass

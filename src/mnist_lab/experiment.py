@@ -155,6 +155,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
+    if cfg.fit and cfg.get("view"):
+        callbacks.append(build(cfg.view, "view", stay=HydraConfig.get().mode != RunMode.MULTIRUN))
     if report := search.reporter(HydraConfig.get()):
         callbacks.append(Pruning(report))
     trainer: pl.Trainer = build(

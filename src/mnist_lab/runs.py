@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mnist_lab.config import GROUPS
+from mnist_lab.config import GROUPS, WATCHING
 from mnist_lab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -84,10 +84,10 @@ def own_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         OmegaConf.resolve(own)
     except (YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    sections = [key for key in GROUPS if key not in ("logger", "callbacks")]
+    sections = [key for key in GROUPS if key not in WATCHING]
     if not isinstance(own, DictConfig) or not all(isinstance(own.get(key), DictConfig) for key in sections):
         raise UserError(f"{path}: damaged, not the config of a run; {', '.join(sections)} must each be there")
-    for key in ("logger", "callbacks"):
+    for key in WATCHING:
         if not isinstance(own.get(key), DictConfig | None):
             raise UserError(f"{path}: damaged, {key} is not a section")
     _check_targets(own, str(path), list(cfg.trust))
@@ -95,6 +95,8 @@ def own_config(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         now, then = OmegaConf.select(cfg, key), OmegaConf.select(own, key)
         if key in MAY_CHANGE:
             OmegaConf.update(own, key, now)
+        elif key.partition(".")[0] == "view":  # as one whole: its keys depend on where it shows
+            own.view = cfg.view
         elif now != then:
             differs = f"{then} there, {now} here" if not isinstance(now, DictConfig) else "not the same there and here"
             raise UserError(f"{key}: a run goes on with its own config ({differs}); leave {key} out or start a new run")

@@ -1,0 +1,90 @@
+"""Shows runs again, or one that is still training: ``python -m mnist_lab.view outputs/convnet/<time> [more runs]``.
+
+The panels are those of the first run; the curves of the others are drawn beside its own. The keys are those of the live
+view; the arrows go a frame back and forth, page up and page down ten, home and end all the way.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_lab.errors import UserError, reported
+from mnist_lab.view import hosts
+from mnist_lab.view.recording import Recording
+
+
+def main() -> None:
+    """Read the arguments, and show."""
+    parser = argparse.ArgumentParser(prog="python -m mnist_lab.view", description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
+    parser.add_argument("--host", choices=hosts.NAMES, help="default: window, or web without a display")
+    parser.add_argument("--movie", action="store_true", help="with --host file: join the pictures in a movie")
+    parser.add_argument("--port", type=int, default=8988, help="with --host web: the first to try (%(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="with --host web: open none")
+    parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)  # started by a run, until stdin ends
+    parser.add_argument("--close", action="store_true", help=argparse.SUPPRESS)  # ... and no longer
+    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)  # that the run listens on already
+    given = parser.parse_args()
+    for run in given.runs:
+        if not (run / "metrics.csv").exists() and not given.live:
+            raise UserError(f"{run}: is not the directory of a run, it has no metrics.csv; name one in outputs/")
+    recordings = [Recording(run) for run in given.runs]
+    for recording in recordings:
+        recording.look()
+    live = _training_goes_on() if given.live else lambda: False
+    host = given.host or _default_host()
+    if not given.live:
+        hosts.check(host)
+    if host == "window":
+        hosts.window(recordings, live, stay=not given.close)
+    elif host == "file":
+        for path in hosts.files(recordings, live, given.movie):
+            print(path, flush=True)
+    else:
+        from mnist_lab.view.web import serve
+
+        listening = socket.socket(fileno=given.socket) if given.socket is not None else hosts.listen(given.port)
+        if not given.live:
+            print(f"view: {hosts.where(listening)}; Ctrl-C ends it", flush=True)
+        if not given.no_browser and _has_display():
+            webbrowser.open(f"http://localhost:{listening.getsockname()[1]}")
+        serve(listening, recordings, live, stay=not given.close)
+
+
+def _training_goes_on() -> Callable[[], bool]:
+    """Whether the run at the other end of stdin still trains; however it ends, even killed, stdin ends with it."""
+    if hasattr(os, "nice"):
+        os.nice(19)  # training goes first
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return lambda: not ended.is_set()
+
+
+def _has_display() -> bool:
+    return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
+def _default_host() -> str:
+    try:
+        hosts.check("window")
+        return "window"
+    except UserError:
+        return "web"
+
+
+if __name__ == "__main__":
+    with reported():
+        try:
+            main()
+        except KeyboardInterrupt:
+            sys.exit(130)

@@ -1,0 +1,104 @@
+"""Moves through a recording as keys and time say. Each window and each page has a player of its own."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backend_bases import Event, KeyEvent
+from matplotlib.figure import Figure
+
+from mnist_lab.view.figure import CHOICES, Board
+from mnist_lab.view.recording import FOLDER, Recording
+
+SIZE = (12.8, 7.2)  # inches of 100 pixels
+HELP = "1-6 one panel   7 8 9 two   0 all   space {}   ← → steps   O box zoom   H reset zoom   Ctrl-S save"
+_MOVES = {"left": -1, "right": 1, "pageup": -10, "pagedown": 10, "home": -(10**9), "end": 10**9}
+_FREE = 3  # after a drawing, at least so many times what it took belongs to others
+
+
+def use_keys() -> None:
+    """Leave to matplotlib, in figures made from now on, only the keys for zoom; the others mean something else here."""
+    for name in matplotlib.rcParams:
+        if name.startswith("keymap."):
+            matplotlib.rcParams[name] = {"keymap.zoom": ["o", "O"], "keymap.home": ["h", "H"]}.get(name, [])
+
+
+class Player:
+    """Shows the first of ``recordings`` on ``figure``, with the curves of the others.
+
+    While ``live()`` it follows what training adds; after that, and when a key has moved it, it stands at one step or
+    plays on from there.
+    """
+
+    def __init__(self, recordings: list[Recording], figure: Figure, live: Callable[[], bool]):
+        self.recordings, self.figure, self.live = recordings, figure, live
+        self.board = Board(figure)
+        self.at: int | None = None  # the step shown; None: the newest
+        self.playing = live()
+        self.said = ""
+        self._drawn: object = None
+        self._rest_until = 0.0
+        figure.canvas.mpl_connect("key_press_event", self.press)
+
+    @property
+    def step(self) -> int:
+        """The step to show."""
+        stops = self.recordings[0].stops
+        return self.at if self.at is not None else stops[-1] if stops else 0
+
+    def press(self, event: Event) -> None:
+        """Do what the key says, at once."""
+        key = event.key if isinstance(event, KeyEvent) else None
+        stops = self.recordings[0].stops
+        self.said = ""
+        if key in CHOICES:
+            self.board.select(CHOICES[key])
+        elif key == " ":
+            self.playing = not self.playing
+            if self.live():
+                self.at = None if self.playing else self.step
+            elif self.playing and (not stops or self.step >= stops[-1]):
+                self.at = stops[0] if stops else None
+        elif key in _MOVES and stops:
+            place = sum(stop < self.step for stop in stops) + _MOVES[key]
+            self.at, self.playing = stops[min(max(place, 0), len(stops) - 1)], False
+        elif key in ("h", "H"):
+            self.board.reset_zoom()
+        elif key == "ctrl+s":
+            self.said = f"saved {self.save(self.recordings[0].run_dir / FOLDER)}"
+        else:
+            return
+        self._rest_until = 0.0
+        self._drawn = None
+        self.tick()
+
+    def save(self, folder: Path) -> Path:
+        """Write the picture as it is now to ``folder``."""
+        panels = "" if len(self.board.selected) == 6 else "-" + "".join(map(str, self.board.selected))
+        path = folder / f"saved-{self.step:08d}{panels}.png"
+        folder.mkdir(exist_ok=True)
+        self.figure.savefig(path)
+        return path
+
+    def tick(self) -> None:
+        """Go on where playing, and draw what has changed; to be called often."""
+        if time.monotonic() < self._rest_until:
+            return
+        if self.playing and self.at is not None:
+            later = [stop for stop in self.recordings[0].stops if stop > self.at]
+            self.at = later[0] if later else None if self.live() else self.at
+            self.playing = bool(later) or self.live()
+        elif not self.live():
+            self.playing = False
+        state = (self.step, self.playing, self.said, [recording.version for recording in self.recordings])
+        if state == self._drawn:
+            return
+        self._drawn = state
+        began = time.monotonic()
+        first, *others = (recording.moment(self.step) for recording in self.recordings)
+        word = "pauses" if self.playing else "goes on" if self.live() else "plays"
+        self.board.draw(first, tuple(others), self.said or HELP.format(word))
+        self.figure.canvas.draw()
+        took = time.monotonic() - began
+        self._rest_until = began + took + max(_FREE * took, 0.1)

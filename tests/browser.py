@@ -1,0 +1,85 @@
+"""A real browser without a window: chromium, driven over its DevTools protocol."""
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+
+class Browser:
+    """Looks at ``page``, ``width`` by ``height`` pixels large, each of them ``ratio`` by ``ratio`` on the screen."""
+
+    def __init__(self, chromium: str, page: str, width: int = 1280, height: int = 720, ratio: float = 1.0):
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        options = ["--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--hide-scrollbars"]
+        options += [f"--user-data-dir={self._folder.name}", f"--force-device-scale-factor={ratio}"]
+        options += [f"--window-size={width},{height}", "about:blank"]
+        self._process = subprocess.Popen([chromium, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._loop, self._sent = asyncio.new_event_loop(), 0
+        address = self._page(Path(self._folder.name) / "DevToolsActivePort")
+        self._socket = self._loop.run_until_complete(self._connect(address))
+        self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=False
+        )
+        self.send("Page.navigate", url=page)
+
+    def _page(self, port_file: Path) -> str:
+        for _ in range(300):
+            try:
+                port = port_file.read_text().split()[0]
+                pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
+                return next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
+            except (OSError, IndexError, StopIteration):
+                time.sleep(0.1)
+        raise TimeoutError("chromium did not start")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Give an order; what comes of it."""
+        return self._loop.run_until_complete(self._send(method, parameters))
+
+    async def _connect(self, address: str) -> WebSocketClientConnection:
+        return await websocket_connect(address, max_message_size=2**28)
+
+    async def _send(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._sent += 1
+        await self._socket.write_message(json.dumps({"id": self._sent, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(await self._socket.read_message() or "{}")
+            if answer.get("id") == self._sent:
+                return answer["result"]
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a line of JavaScript."""
+        return self.send("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def press(self, key: str, code: str = "", control: bool = False) -> None:
+        """Press a key and let it go."""
+        text = {"text": key} if len(key) == 1 and not control else {}
+        for kind in ("keyDown", "keyUp"):
+            number = ord(key.upper()) if len(key) == 1 else 0
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number,
+                modifiers=2 if control else 0, **(text if kind == "keyDown" else {}),
+            )  # fmt: skip
+
+    def picture(self) -> Image.Image:
+        """What the page looks like."""
+        data = self.send("Page.captureScreenshot", format="png")["data"]
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+        self._loop.close()
+        self._process.terminate()
+        self._process.wait()
+        self._folder.cleanup()

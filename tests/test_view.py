@@ -1,0 +1,323 @@
+"""The live view, as someone who watches meets it: pictures, a movie, a page in a browser, a window with keys."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser import Browser
+from conftest import Run, Train, environment, trains_in
+from PIL import Image, ImageChops
+
+from mnist_lab.callbacks.feed import spread
+from mnist_lab.view.figure import mosaic
+from mnist_lab.view.recording import Digits, Recording
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+RECORD = ("view=file", "view.every_n_steps=10", "view.share=1", "logger=none")
+SHORT = ("model=mlp_relu", "data=mnist5k", "trainer.max_steps=40", "trainer.val_check_interval=10",
+         "trainer.log_every_n_steps=10")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with a picture for each of its five frames."""
+    run = trains_in(tmp_path_factory.mktemp("view"))(*SHORT, *RECORD, "name=watched")
+    assert run.code == 0, run.err
+    return run
+
+
+@pytest.fixture
+def replay(recorded: Run) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts ``python -m mnist_lab.view`` with the recorded run."""
+    started = []
+
+    def start(*arguments: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "mnist_lab.view", str(recorded.directory), *arguments]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**more)))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError(what)
+
+
+def test_files_are_written_of_each_frame_and_of_the_end(recorded: Run) -> None:
+    pictures = sorted((recorded.directory / "view").glob("*.png"))
+    assert [int(path.stem) for path in pictures] == [0, 10, 20, 30, 40]
+    opened = [Image.open(path).convert("RGB") for path in pictures]
+    assert {picture.size for picture in opened} == {(1920, 1080)}
+    assert len({picture.tobytes() for picture in opened}) == 5
+
+
+def test_frames_hold_what_the_network_says(recorded: Run) -> None:
+    recording = Recording(recorded.directory)
+    recording.look()
+    with (recorded.directory / "metrics.csv").open() as file:
+        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    for step in (10, 20, 30, 40):  # all 500 validation digits are watched, so the panel says what the curve says
+        moment = recording.moment(step)
+        assert moment.part == "val"
+        assert moment.watched is not None
+        assert moment.watched.right.mean() == pytest.approx(float(rows[step]["val_accuracy"]))
+    moment = recording.moment(30)
+    assert moment.training is not None
+    assert moment.training.right.mean() == pytest.approx(float(rows[30]["train_accuracy"]))
+    assert list(moment.curves["train_loss"].steps) == [0, 10, 20, 30]
+    state = torch.load(recorded.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    biases = np.concatenate([value.numpy() for name, value in state.items() if name.endswith("bias")])
+    last = recording.moment(40).biases
+    assert last is not None
+    assert list(last.steps) == [0, 10, 20, 30, 40]
+    assert last.boundaries[-1] == pytest.approx(np.quantile(biases, np.linspace(0, 1, 8)), abs=1e-6)
+
+
+def test_a_view_changes_no_result(train: Train, recorded: Run) -> None:
+    dropout = (*SHORT, "model.keep=0.75")
+    weights = []
+    for options in (["logger=none"], [*RECORD, "view.every_n_steps=3"]):
+        run = train(*dropout, *options, to=str(len(weights)))
+        assert run.code == 0, run.err
+        weights.append(torch.load(run.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_that_goes_on_records_on(recorded: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded.directory, copy)
+    shutil.copy(copy / "view" / "00000040.npz", copy / "view" / "00000055.npz")  # as if it had got further once
+    more = trains_in(tmp_path)(
+        f"resume={copy}", "trainer.max_steps=60", "view=file", "view.every_n_steps=10", "view.share=1"
+    )
+    assert more.code == 0, more.err
+    assert [int(path.stem) for path in sorted((copy / "view").glob("*.png"))] == [0, 10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_the_movie_has_all_frames(recorded: Run, tmp_path: Path, ending: str) -> None:
+    path = Path(shutil.which("ffprobe") or "").parent if ending == "mp4" else tmp_path
+    if ending == "mp4" and not shutil.which("ffprobe"):
+        pytest.skip("ffmpeg is not installed")
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded.directory, copy)
+    command = [sys.executable, "-m", "mnist_lab.view", str(copy), "--host", "file", "--movie"]
+    done = subprocess.run(command, env=environment(PATH=str(path)), capture_output=True, text=True, check=True)
+    movie = Path(done.stdout.split()[-1])
+    assert movie == copy / "view" / f"view.{ending}"
+    if ending == "gif":
+        assert Image.open(movie).n_frames == 5
+        return
+    asked = ["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames,width,height", "-of", "json"]
+    said = json.loads(subprocess.run(["ffprobe", *asked, str(movie)], capture_output=True, check=True).stdout)
+    assert said["streams"] == [{"width": 1920, "height": 1080, "nb_read_frames": "5"}]
+
+
+def test_training_goes_on_when_the_view_breaks(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "run" / "view" / "00000000.png").mkdir(parents=True)  # where the first picture would go
+    (tmp_path / "run" / "view" / "00000500.npz.tmp").mkdir()  # and one of the frames
+    run = train(
+        "model=softmax",
+        "data=fake",
+        "trainer.max_steps=1000",
+        "data.validation_size=0",
+        *RECORD,
+        "view.every_n_steps=100",
+    )
+    assert run.code == 0, run.err
+    assert run.result["status"] == "done"
+    said = (run.directory / "train.log").read_text()
+    assert "view: ended with an error, training is not affected: IsADirectoryError" in said
+    assert "a frame of step 500 could not be kept" in said
+    assert (run.directory / "view" / "00001000.npz").exists()
+
+
+def test_what_cannot_be_shown_is_said_before_training(train: Train) -> None:
+    run = train("view=window", "model=softmax", "data=fake", env={"DISPLAY": ""})
+    assert "there is no display here" in run.message
+    assert "view=web" in run.message
+    assert not (run.directory / "metrics.csv").exists()
+    assert "view.share=0: must be above 0" in train("view=file", "view.share=0", "data=fake").message
+    assert "choose from file, off, web, window" in train("view=windw", "data=fake").message
+
+
+def test_a_replay_of_no_run_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_lab.view", str(tmp_path / "nothing")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'nothing'}: is not the directory of a run")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_without_frames_still_has_curves(train: Train, tmp_path: Path) -> None:
+    run = train(*SHORT, "logger=none")
+    command = [sys.executable, "-m", "mnist_lab.view", str(run.directory), "--host", "file"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [Path(line).name for line in done.stdout.split()] == [f"{step:08d}.png" for step in (0, 10, 20, 30, 40)]
+
+
+def test_nothing_of_a_view_loads_torch() -> None:
+    code = "import sys, mnist_lab.view.__main__, mnist_lab.view.web; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_spread_of_many_values_is_that_of_sorting_them() -> None:
+    values = torch.randn(50_000, generator=torch.Generator().manual_seed(0))
+    exact = np.quantile(values.numpy(), np.linspace(0, 1, 8))
+    assert spread([torch.nn.Parameter(values)]) == pytest.approx(exact, abs=(exact[-1] - exact[0]) / 4096)
+    assert np.isnan(spread([])).all()
+
+
+def test_mistaken_digits_come_first_on_another_ground() -> None:
+    images = np.zeros((5, 28, 28), np.uint8)
+    digits = Digits(images, np.array([1, 2, 3, 4, 5]), np.array([1, 9, 3, 9, 5]))
+    picture = mosaic(digits, columns=3, scale=1, labelled=False)
+    assert picture.shape == (60, 90, 3)
+    grounds = [tuple(picture[30 * row + 15, 30 * column + 15]) for row in range(2) for column in range(3)]
+    assert grounds[0] == grounds[1] != grounds[2] == grounds[3] == grounds[4]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_the_page_obeys_keys_for_each_viewer_alone(replay: Callable[..., subprocess.Popen[str]]) -> None:
+    server = replay("--host", "web", "--no-browser")
+    assert server.stdout
+    found = re.search(r"http://localhost:\d+", server.stdout.readline())
+    assert found
+    first, second = Browser(CHROMIUM, found[0]), Browser(CHROMIUM, found[0], ratio=2)
+    try:
+
+        def changes(before: Image.Image) -> Image.Image:
+            eventually(lambda: differ(before, first.picture()), "the page stays as it is")
+            time.sleep(0.5)  # the rest of the same picture
+            return first.picture()
+
+        blank = Image.new("RGB", (1280, 720), "white")
+        all_six = changes(blank)
+        eventually(
+            lambda: second.picture().size == (2560, 1440) and differ(second.picture(), blank.resize((2560, 1440))), ""
+        )
+        time.sleep(1)
+        other = second.picture()
+        first.press("3", "Digit3")
+        alone = changes(all_six)
+        first.press("ArrowLeft", "ArrowLeft")
+        earlier = changes(alone)
+        first.press("End", "End")
+        assert not differ(changes(earlier), alone)
+        first.press("Escape", "Escape")
+        assert not differ(changes(alone), all_six)
+        assert not differ(second.picture(), other)
+        first.evaluate("HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }")
+        first.press("s", "KeyS", control=True)
+        eventually(lambda: first.evaluate("window.saved") == "mnist_lab.png", "Ctrl-S saves nothing")
+    finally:
+        first.close()
+        second.close()
+
+
+def test_the_page_is_there_while_training_and_no_longer_than_wanted(tmp_path: Path) -> None:
+    """Without a browser on the machine: the page answers during training, and its process ends with a sweep's job."""
+    sweep = ["--multirun", "model=softmax", "data=fake", "logger=none", "test=false", "trainer.max_steps=6000"]
+    options = ["view=web", "view.browser=false", "hydra.sweep.dir=sweep", "view.port=18988"]
+    answers = []
+
+    def look() -> None:
+        for _ in range(400):
+            for log in tmp_path.glob("sweep/*/train.log"):
+                if (found := re.search(r"http://localhost:\d+", log.read_text())) and "page" not in answers:
+                    with urllib.request.urlopen(found[0]) as page:
+                        answers.append("page" if b"mpl.js" in page.read() else "something else")
+                        return
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    run = trains_in(tmp_path)(*sweep, *options)
+    watcher.join()
+    assert run.code == 0, run.err
+    assert answers == ["page"]
+    eventually(lambda: not viewers(tmp_path), "the page's process stays")
+
+
+def viewers(folder: Path) -> list[str]:
+    """The processes that show a run in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "mnist_lab.view" in words and any(str(folder) in word for word in words):
+            found.append(words)
+    return found
+
+
+def differ(one: Image.Image, other: Image.Image) -> bool:
+    return ImageChops.difference(one, other).getbbox() is not None
+
+
+@pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="Xvfb or xdotool is not installed")
+def test_the_window_obeys_keys(replay: Callable[..., subprocess.Popen[str]], recorded: Run, tmp_path: Path) -> None:
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-fbdir", str(tmp_path)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout
+        display = f":{server.stdout.readline().strip()}"
+        window = replay("--host", "window", DISPLAY=display)
+
+        def shown() -> Image.Image:
+            return screen(tmp_path / "Xvfb_screen0")
+
+        def press(key: str, before: Image.Image) -> Image.Image:
+            subprocess.run(["xdotool", "key", key], env={"DISPLAY": display, "PATH": "/usr/bin:/bin"}, check=True)
+            eventually(lambda: differ(before, shown()), f"the window stays as it is after {key}")
+            time.sleep(0.4)  # the rest of the same picture
+            return shown()
+
+        empty = shown()
+        eventually(lambda: differ(empty, shown()), "no window")
+        time.sleep(2)
+        search = ["xdotool", "search", "--name", "mnist_lab", "windowfocus"]
+        subprocess.run(search, env={"DISPLAY": display, "PATH": "/usr/bin:/bin"}, check=True)
+        all_six = shown()
+        pictures = [press(key, all_six) for key in "123456789"]
+        assert all(differ(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+        assert not differ(press("Escape", pictures[-1]), all_six)
+        press("ctrl+s", all_six)
+        saved = recorded.directory / "view" / "saved-00000040.png"
+        eventually(saved.exists, "Ctrl-S saves nothing")
+        press("Home", shown())
+        playing = press("space", shown())
+        eventually(lambda: differ(playing, shown()), "space does not play")
+        assert window.poll() is None
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def screen(path: Path) -> Image.Image:
+    """What Xvfb shows, read from the X window dump that it keeps."""
+    data = path.read_bytes()
+    header = np.frombuffer(data[:100], ">u4")
+    size, width, height, line, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
+    pixels = np.frombuffer(data, np.uint8, line * height, size + 12 * colours).reshape(height, line // 4, 4)
+    return Image.fromarray(pixels[:, :width, 2::-1].copy())
