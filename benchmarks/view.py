@@ -32,7 +32,10 @@ def main() -> None:
                 browser = ["view.browser=false"] if view == "web" else []
                 seconds, frames = fit_seconds(f"view={view}", *browser, *options)
                 ratios.append(seconds / without)
-            print(f"{model:<18}{view:<8}{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})    {frames}", flush=True)
+            print(
+                f"{model:<18}{view:<8}{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})    {frames}",
+                flush=True,
+            )
 
 
 def fit_seconds(*options: str) -> tuple[float, int]:

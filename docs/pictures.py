@@ -1,15 +1,21 @@
 """Make the pictures in docs/pictures from real runs: needs chromium on the path (Debian: apt-get install chromium)."""
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from browser import Browser, screen  # noqa: E402
+
 RUNS = ROOT / "outputs" / "pictures"
 LADDER = ("softmax", "mlp_sigmoid", "mlp_relu", "strided_convnet", "convnet")
 
@@ -23,6 +29,7 @@ def main() -> None:
             command = [sys.executable, "train.py", f"model={model}", f"hydra.run.dir={RUNS / model}", *options]
             subprocess.run(command, cwd=ROOT, check=True)
     report(chromium)
+    view(chromium)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,6 +51,44 @@ def report(chromium: str) -> None:
         options = ["trainer.max_steps=200", "trainer.val_check_interval=20", f"hydra.sweep.dir={folder}"]
         subprocess.run([sys.executable, "train.py", "--multirun", *settings, *options], cwd=ROOT, check=True)
     photograph(chromium, (folder / "report.html").as_uri(), HERE / "pictures" / "report.png", "1240,1900")
+
+
+def view(chromium: str) -> None:
+    """Photograph the live view: all six panels on its page, some of them alone, two runs' curves, the window."""
+    runs = {"strided_dropout": RUNS.with_name("view") / "strided", "relu_decay": RUNS.with_name("view") / "relu"}
+    for experiment, folder in runs.items():
+        if not (folder / "result.json").exists():
+            options = ["trainer.max_steps=1000", "trainer.log_every_n_steps=10", "trainer.val_check_interval=25"]
+            options += ["view=file", "view.every_n_steps=25", "view.share=1"]
+            command = [sys.executable, "train.py", f"experiment={experiment}", f"hydra.run.dir={folder}", *options]
+            subprocess.run(command, cwd=ROOT, check=True)
+    first, second = map(str, runs.values())
+    show = [sys.executable, "-m", "mnist_lab.view", first]
+    early = ["Home", *["ArrowRight"] * 3]  # when there is something to be mistaken about
+    pressed = {"view": ["0"], "view_weights": ["8"], "view_digits": [*early, "9"], "view_test_digits": ["6"]}
+    for arguments, wanted in (([], pressed), ([second], {"view_two_runs": ["7"]})):
+        command = [*show, *arguments, "--host", "web", "--no-browser"]
+        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert server.stdout
+        browser = Browser(chromium, server.stdout.readline().split()[1].rstrip(";"))
+        time.sleep(3)
+        for name, keys in wanted.items():
+            for key in keys:
+                browser.press(key, key)
+                time.sleep(1.5)
+            browser.picture().save(HERE / "pictures" / f"{name}.png")
+        browser.close()
+        server.terminate()
+    with tempfile.TemporaryDirectory() as folder:
+        screens = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x765x24", "-dpi", "96", "-fbdir", folder]
+        display = subprocess.Popen(screens, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert display.stdout
+        shown = os.environ | {"DISPLAY": f":{display.stdout.readline().strip()}"}
+        window = subprocess.Popen([*show, "--host", "window"], cwd=ROOT, env=shown)
+        time.sleep(6)
+        screen(Path(folder) / "Xvfb_screen0").save(HERE / "pictures" / "view_window.png")
+        window.terminate()
+        display.terminate()
 
 
 def wait_for(address: str, word: str) -> None:

@@ -1,4 +1,4 @@
-"""A real browser without a window: chromium, driven over its DevTools protocol."""
+"""Eyes: a real browser, chromium, driven over its DevTools protocol; and what a virtual screen shows."""
 
 import asyncio
 import base64
@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
@@ -83,3 +84,12 @@ class Browser:
         self._process.terminate()
         self._process.wait()
         self._folder.cleanup()
+
+
+def screen(path: Path) -> Image.Image:
+    """What Xvfb shows, read from the X window dump that it keeps."""
+    data = path.read_bytes()
+    header = np.frombuffer(data[:100], ">u4")
+    size, width, height, line, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
+    pixels = np.frombuffer(data, np.uint8, line * height, size + 12 * colours).reshape(height, line // 4, 4)
+    return Image.fromarray(pixels[:, :width, 2::-1].copy())

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser import Browser
+from browser import Browser, screen
 from conftest import Run, Train, environment, trains_in
 from PIL import Image, ImageChops
 
@@ -312,12 +312,3 @@ def test_the_window_obeys_keys(replay: Callable[..., subprocess.Popen[str]], rec
     finally:
         server.terminate()
         server.wait()
-
-
-def screen(path: Path) -> Image.Image:
-    """What Xvfb shows, read from the X window dump that it keeps."""
-    data = path.read_bytes()
-    header = np.frombuffer(data[:100], ">u4")
-    size, width, height, line, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
-    pixels = np.frombuffer(data, np.uint8, line * height, size + 12 * colours).reshape(height, line // 4, 4)
-    return Image.fromarray(pixels[:, :width, 2::-1].copy())

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab import results, runs, search
-from mnist_lab.callbacks import Checkpoints, Interruption, Pruning
+from mnist_lab.callbacks import Checkpoints, Feed, Interruption, Pruning
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
@@ -155,8 +155,10 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
+    feed: Feed | None = None
     if cfg.fit and cfg.get("view"):
-        callbacks.append(build(cfg.view, "view", stay=HydraConfig.get().mode != RunMode.MULTIRUN))
+        feed = build(cfg.view, "view", stay=HydraConfig.get().mode != RunMode.MULTIRUN)
+        callbacks.append(feed)
     if report := search.reporter(HydraConfig.get()):
         callbacks.append(Pruning(report))
     trainer: pl.Trainer = build(
@@ -171,6 +173,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
             f"trainer.devices={cfg.trainer.devices}: several processes would each start the whole sweep again; "
             "train with trainer.devices=1 in a --multirun, or start these runs one by one"
         )
+    if feed and _leads():
+        feed.open(run_dir)
     try:
         datamodule.setup()
     except ValueError as error:
@@ -183,6 +187,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         "sizes": datamodule.sizes,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
+    if feed and _leads():
+        feed.ready()
     log.info(f"{result['name']}: {result['parameters']:,} parameters, data {result['data']}, results in {run_dir}")
     try:
         if cfg.fit:

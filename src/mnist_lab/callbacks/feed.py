@@ -1,7 +1,9 @@
 """Feeds the live view: records frames of a run, and starts the process that shows them."""
 
 import atexit
+import contextlib
 import logging
+import os
 import queue
 import subprocess
 import sys
@@ -39,7 +41,7 @@ class Feed(pl.Callback):
         self,
         host: str,
         every_n_steps: int = 100,
-        share: float = 0.03,
+        share: float = 0.02,
         movie: bool = False,
         port: int = 8988,
         browser: bool = True,
@@ -53,20 +55,52 @@ class Feed(pl.Callback):
             raise ValueError(f"port={port}: must be from 1 to 65535")
         hosts.check(host)
         self.host, self.every_n_steps, self.share, self.port = host, every_n_steps, share, port
-        self._arguments = ["--host", host, "--live"]
+        self._arguments = ["--host", host]
         self._arguments += [] if browser else ["--no-browser"]
         self._arguments += [] if stay else ["--close"]
         self._arguments += ["--movie"] if movie else []
         self._frames: queue.Queue[tuple[int, dict[str, Array]] | None] = queue.Queue(maxsize=2)
         self._writer: threading.Thread | None = None
+        self._viewer: subprocess.Popen[bytes] | None = None
         self._shown = False
-        self._rest_until = 0.0
+        self._rest_until = self._writing = 0.0  # when the next frame may be made; what the thread took for the last
+
+    def open(self, run_dir: Path) -> None:
+        """Start the process that shows, which loads what it needs while the run loads what it trains on."""
+        # Where training leaves a core free, drawing may take a part of it; where not, little of what it has.
+        spare = len(os.sched_getaffinity(0)) > torch.get_num_threads()
+        command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--live", "0.3" if spare else "0.02"]
+        self._run_dir, self._said = run_dir, run_dir / recording.FOLDER / "view.log"
+        self._said.parent.mkdir(parents=True, exist_ok=True)
+        passed: list[int] = []
+        with self._said.open("w") as said, contextlib.ExitStack() as stack:
+            if self.host == "web":
+                listening = stack.enter_context(hosts.listen(self.port))
+                passed = [listening.fileno()]
+                command += ["--socket", str(passed[0])]
+                log.info(f"view: {hosts.where(listening)}")
+            self._viewer = subprocess.Popen(
+                command + self._arguments,
+                stdin=subprocess.PIPE,  # ends when this process does, however that comes about
+                stdout=subprocess.PIPE,
+                stderr=said,
+                pass_fds=passed,
+                # A Ctrl-C is for training. Not a session: Linux weighs processes by niceness only within one.
+                process_group=0,
+            )
+        self._shown = True
+
+    def ready(self) -> None:
+        """Wait until it can show something."""
+        assert self._viewer
+        assert self._viewer.stdout
+        self._viewer.stdout.readline()
+        self._look_after_viewer()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin; a run that goes on keeps what it recorded up to where it stands."""
-        if not trainer.is_global_zero:
+        if self._viewer is None:  # another process shows it
             return
-        self._run_dir = Path(trainer.default_root_dir)
         self._datamodule: DigitsDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._network, self._began_at = pl_module, trainer.global_step
         recording.forget(self._run_dir, trainer.global_step)
@@ -80,7 +114,6 @@ class Feed(pl.Callback):
             self._watched = next(iter(Batches(images.to(device), labels.to(device), _WATCHED, mean=mean, std=std)))
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
-        self._show()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
@@ -123,7 +156,7 @@ class Feed(pl.Callback):
         self._look_after_viewer()
         now = time.monotonic()
         if trainer.global_step > self._began_at:  # the first takes longer than any other, and says little of them
-            self._rest_until = now + (now - began) * (1 / self.share - 1)
+            self._rest_until = now + (now - began + self._writing) * (1 / self.share - 1)
 
     @torch.no_grad()
     def _predictions(self, images: Tensor) -> Array:
@@ -136,33 +169,12 @@ class Feed(pl.Callback):
     def _write(self) -> None:
         """What the thread does: keep frames until there are no more, or no room for them."""
         while (item := self._frames.get()) is not None:
+            began = time.thread_time()
             try:
                 recording.write_frame(self._run_dir, *item)
             except OSError as error:
                 log.warning(f"view: a frame of step {item[0]} could not be kept ({error}); training goes on")
-
-    def _show(self) -> None:
-        command = [sys.executable, "-m", "mnist_lab.view", str(self._run_dir), *self._arguments]
-        passed: list[int] = []
-        if self.host == "web":
-            listening = hosts.listen(self.port)
-            passed = [listening.fileno()]
-            command += ["--socket", str(passed[0])]
-            log.info(f"view: {hosts.where(listening)}")
-        self._said = self._run_dir / recording.FOLDER / "view.log"
-        self._said.parent.mkdir(exist_ok=True)
-        with self._said.open("w") as said:
-            self._viewer = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,  # ends when this process does, however that comes about
-                stdout=said,
-                stderr=said,
-                pass_fds=passed,
-                start_new_session=True,  # a Ctrl-C is for training
-            )
-        self._shown = True
-        if self.host == "web":
-            listening.close()
+            self._writing = time.thread_time() - began
 
     def _end(self) -> None:
         if self._writer is None:
@@ -170,6 +182,7 @@ class Feed(pl.Callback):
         self._frames.put(None)
         self._writer.join()
         self._writer = None
+        assert self._viewer
         assert self._viewer.stdin
         self._viewer.stdin.close()
         if self.host == "file":
@@ -177,7 +190,7 @@ class Feed(pl.Callback):
 
     def _look_after_viewer(self) -> None:
         """Say so, once, where it has ended; that is no reason for training to."""
-        if not self._shown or self._viewer.poll() is None:
+        if not (self._shown and self._viewer) or self._viewer.poll() is None:
             return
         self._shown = False
         if self._viewer.returncode:
@@ -186,6 +199,7 @@ class Feed(pl.Callback):
             log.info("view: closed; training goes on")
 
     def _wait(self) -> None:
+        assert self._viewer
         if self._viewer.poll() is None:
             log.info(f"view: drawing the last pictures in {self._said.parent}")
         self._viewer.wait()

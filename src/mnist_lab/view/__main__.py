@@ -10,11 +10,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 
 from mnist_lab.errors import UserError, reported
 from mnist_lab.view import hosts
+from mnist_lab.view.hosts import Training
 from mnist_lab.view.recording import Recording
 
 
@@ -26,9 +26,10 @@ def main() -> None:
     parser.add_argument("--movie", action="store_true", help="with --host file: join the pictures in a movie")
     parser.add_argument("--port", type=int, default=8988, help="with --host web: the first to try (%(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="with --host web: open none")
-    parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)  # started by a run, until stdin ends
-    parser.add_argument("--close", action="store_true", help=argparse.SUPPRESS)  # ... and no longer
-    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)  # that the run listens on already
+    # For a view that is part of a run, whose training goes on as long as stdin:
+    parser.add_argument("--live", type=float, help=argparse.SUPPRESS)  # the share of a core that drawing may take
+    parser.add_argument("--close", action="store_true", help=argparse.SUPPRESS)  # ends with training
+    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)  # the run listens on it already
     given = parser.parse_args()
     for run in given.runs:
         if not (run / "metrics.csv").exists() and not given.live:
@@ -36,15 +37,16 @@ def main() -> None:
     recordings = [Recording(run) for run in given.runs]
     for recording in recordings:
         recording.look()
-    live = _training_goes_on() if given.live else lambda: False
+    training = _training(given.live) if given.live else Training()
     host = given.host or _default_host()
     if not given.live:
         hosts.check(host)
     if host == "window":
-        hosts.window(recordings, live, stay=not given.close)
+        hosts.window(recordings, training, stay=not given.close)
     elif host == "file":
-        for path in hosts.files(recordings, live, given.movie):
-            print(path, flush=True)
+        for path in hosts.files(recordings, training, given.movie):
+            if not given.live:
+                print(path, flush=True)
     else:
         from mnist_lab.view.web import serve
 
@@ -53,21 +55,23 @@ def main() -> None:
             print(f"view: {hosts.where(listening)}; Ctrl-C ends it", flush=True)
         if not given.no_browser and _has_display():
             webbrowser.open(f"http://localhost:{listening.getsockname()[1]}")
-        serve(listening, recordings, live, stay=not given.close)
+        serve(listening, recordings, training, stay=not given.close)
 
 
-def _training_goes_on() -> Callable[[], bool]:
-    """Whether the run at the other end of stdin still trains; however it ends, even killed, stdin ends with it."""
+def _training(share: float) -> Training:
+    """The training at the other end of stdin: however it ends, even killed, stdin ends with it."""
     if hasattr(os, "nice"):
-        os.nice(19)  # training goes first
-    ended = threading.Event()
+        os.nice(10)  # training goes first
+    hosts.warm_up()
+    print("ready", flush=True)
+    training = Training(True, share)
 
     def wait() -> None:
         sys.stdin.buffer.read()
-        ended.set()
+        training.goes_on = False
 
     threading.Thread(target=wait, daemon=True).start()
-    return lambda: not ended.is_set()
+    return training
 
 
 def _has_display() -> bool:

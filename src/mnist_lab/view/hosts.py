@@ -1,6 +1,7 @@
 """Where the panels are shown: in a window, as files; the page on the web is in :mod:`mnist_lab.view.web`."""
 
 import importlib.util
+import io
 import logging
 import os
 import shutil
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_lab.errors import UserError, needed
@@ -18,6 +19,24 @@ log = logging.getLogger(__name__)
 NAMES = ("window", "web", "file")
 _INSTEAD = "view=web shows a page, over SSH too, and view=file writes pictures"
 _FRAMES_A_SECOND = 10
+
+
+class Training:
+    """What a view has to know of the training it shows: whether it goes on, and what it leaves of the processor.
+
+    While it goes on, drawing may take ``share`` of a core.
+    """
+
+    def __init__(self, goes_on: bool = False, share: float = 0.25):
+        self.goes_on, self.share = goes_on, share
+
+    def begin_drawing(self) -> None:
+        """Note what has been used up to here."""
+        self._used = time.process_time()
+
+    def rest(self) -> float:
+        """Seconds to leave the processor alone after a drawing."""
+        return (time.process_time() - self._used) * (1 / self.share - 1) if self.goes_on else 0.1
 
 
 def check(host: str) -> None:
@@ -67,7 +86,20 @@ def where(listening: socket.socket) -> str:
     return f"http://localhost:{port} (from another machine: ssh -L {port}:localhost:{port} {socket.gethostname()})"
 
 
-def window(recordings: list[Recording], live: Callable[[], bool], stay: bool) -> None:
+def warm_up() -> None:
+    """Load and draw once, unseen: what is slow the first time is done then."""
+    from matplotlib.figure import Figure
+
+    from mnist_lab.view.figure import Board
+    from mnist_lab.view.player import SIZE
+    from mnist_lab.view.recording import Moment
+
+    board = Board(Figure(figsize=SIZE))
+    board.draw(Moment("", 0))
+    board.figure.savefig(io.BytesIO())
+
+
+def window(recordings: list[Recording], training: Training, stay: bool) -> None:
     """Show a window until it is closed, or, unless it is to ``stay``, until training ends."""
     import matplotlib
     from matplotlib import pyplot
@@ -77,13 +109,13 @@ def window(recordings: list[Recording], live: Callable[[], bool], stay: bool) ->
     matplotlib.use(_toolkit())
     use_keys()
     figure = pyplot.figure(figsize=SIZE, dpi=100)
-    player = Player(recordings, figure, live)
+    player = Player(recordings, figure, training)
 
     def tick() -> None:
         for recording in recordings:
             recording.look()
         player.tick()
-        if not (stay or live()):
+        if not (stay or training.goes_on):
             pyplot.close(figure)
 
     timer = figure.canvas.new_timer(interval=100, callbacks=[(tick, (), {})])
@@ -94,7 +126,7 @@ def window(recordings: list[Recording], live: Callable[[], bool], stay: bool) ->
     pyplot.show()
 
 
-def files(recordings: list[Recording], live: Callable[[], bool], movie: bool) -> Iterator[Path]:
+def files(recordings: list[Recording], training: Training, movie: bool) -> Iterator[Path]:
     """Write a picture of each frame beside it, as they come, and in the end the movie; the paths."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -106,19 +138,21 @@ def files(recordings: list[Recording], live: Callable[[], bool], movie: bool) ->
     folder = first.run_dir / FOLDER
     board = Board(Figure(figsize=SIZE, dpi=150))
     FigureCanvasAgg(board.figure)
-    drawn: list[Path] = []
     step = -1
     while True:
-        ended = not live()
+        ended = not training.goes_on
         for recording in recordings:
             recording.look()
         due = [stop for stop in first.stops if stop > step]
         for step in due:
+            training.begin_drawing()
             board.draw(first.moment(step), tuple(other.moment(step) for other in others))
             folder.mkdir(exist_ok=True)
             board.figure.savefig(folder / f"{step:08d}.png")
-            drawn.append(folder / f"{step:08d}.png")
-            yield drawn[-1]
+            yield folder / f"{step:08d}.png"
+            until = time.monotonic() + training.rest()
+            while training.goes_on and time.monotonic() < until:
+                time.sleep(0.1)
         if ended and not due:
             break
         time.sleep(0.1)

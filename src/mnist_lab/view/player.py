@@ -1,8 +1,8 @@
 """Moves through a recording as keys and time say. Each window and each page has a player of its own."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.backend_bases import Event, KeyEvent
@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from mnist_lab.view.figure import CHOICES, Board
 from mnist_lab.view.recording import FOLDER, Recording
 
+if TYPE_CHECKING:
+    from mnist_lab.view.hosts import Training
+
 SIZE = (12.8, 7.2)  # inches of 100 pixels
 HELP = "1-6 one panel   7 8 9 two   0 all   space {}   ← → steps   O box zoom   H reset zoom   Ctrl-S save"
 _MOVES = {"left": -1, "right": 1, "pageup": -10, "pagedown": 10, "home": -(10**9), "end": 10**9}
-_FREE = 3  # after a drawing, at least so many times what it took belongs to others
 
 
 def use_keys() -> None:
@@ -27,15 +29,15 @@ def use_keys() -> None:
 class Player:
     """Shows the first of ``recordings`` on ``figure``, with the curves of the others.
 
-    While ``live()`` it follows what training adds; after that, and when a key has moved it, it stands at one step or
-    plays on from there.
+    While ``training`` goes on it follows what that adds; after that, and when a key has moved it, it stands at one step
+    or plays on from there.
     """
 
-    def __init__(self, recordings: list[Recording], figure: Figure, live: Callable[[], bool]):
-        self.recordings, self.figure, self.live = recordings, figure, live
+    def __init__(self, recordings: list[Recording], figure: Figure, training: "Training"):
+        self.recordings, self.figure, self.training = recordings, figure, training
         self.board = Board(figure)
         self.at: int | None = None  # the step shown; None: the newest
-        self.playing = live()
+        self.playing = training.goes_on
         self.said = ""
         self._drawn: object = None
         self._rest_until = 0.0
@@ -56,7 +58,7 @@ class Player:
             self.board.select(CHOICES[key])
         elif key == " ":
             self.playing = not self.playing
-            if self.live():
+            if self.training.goes_on:
                 self.at = None if self.playing else self.step
             elif self.playing and (not stops or self.step >= stops[-1]):
                 self.at = stops[0] if stops else None
@@ -87,18 +89,17 @@ class Player:
             return
         if self.playing and self.at is not None:
             later = [stop for stop in self.recordings[0].stops if stop > self.at]
-            self.at = later[0] if later else None if self.live() else self.at
-            self.playing = bool(later) or self.live()
-        elif not self.live():
+            self.at = later[0] if later else None if self.training.goes_on else self.at
+            self.playing = bool(later) or self.training.goes_on
+        elif not self.training.goes_on:
             self.playing = False
         state = (self.step, self.playing, self.said, [recording.version for recording in self.recordings])
         if state == self._drawn:
             return
         self._drawn = state
-        began = time.monotonic()
+        self.training.begin_drawing()
         first, *others = (recording.moment(self.step) for recording in self.recordings)
-        word = "pauses" if self.playing else "goes on" if self.live() else "plays"
+        word = "pauses" if self.playing else "goes on" if self.training.goes_on else "plays"
         self.board.draw(first, tuple(others), self.said or HELP.format(word))
         self.figure.canvas.draw()
-        took = time.monotonic() - began
-        self._rest_until = began + took + max(_FREE * took, 0.1)
+        self._rest_until = time.monotonic() + self.training.rest()

@@ -19,6 +19,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from mnist_lab.view.hosts import Training
 from mnist_lab.view.player import Player, use_keys
 from mnist_lab.view.recording import Recording
 
@@ -86,15 +87,15 @@ class _Viewer(WebSocketHandler):
             self.player.tick()
 
 
-def serve(listening: socket.socket, recordings: list[Recording], live: Callable[[], bool], stay: bool) -> None:
+def serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: bool) -> None:
     """Serve until training has ended and nobody has looked for a while; for ever, where it had ended before."""
-    asyncio.run(_serve(listening, recordings, live, stay))
+    asyncio.run(_serve(listening, recordings, training, stay))
 
 
-async def _serve(listening: socket.socket, recordings: list[Recording], live: Callable[[], bool], stay: bool) -> None:
+async def _serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: bool) -> None:
     use_keys()
     viewers: set[_Viewer] = set()
-    own = {"viewers": viewers, "make": lambda figure: Player(recordings, figure, live)}
+    own = {"viewers": viewers, "make": lambda figure: Player(recordings, figure, training)}
     static = {"path": webagg.FigureManagerWebAgg.get_static_file_path()}
     images = {"path": str(Path(matplotlib.get_data_path()) / "images")}
     routes: list[Any] = [("/", _Page), ("/mpl.js", _Script), ("/socket", _Viewer, own)]
@@ -102,14 +103,14 @@ async def _serve(listening: socket.socket, recordings: list[Recording], live: Ca
     server = HTTPServer(Application(routes))
     listening.setblocking(False)
     server.add_socket(listening)
-    played_again = not live()
+    played_again = not training.goes_on
     looked_at = time.monotonic()
     while True:
         for recording in recordings:
             recording.look()
         for viewer in list(viewers):
             viewer.tick()
-        looked_at = time.monotonic() if viewers or live() else looked_at
-        if not (played_again or live()) and (not stay or time.monotonic() > looked_at + _LEFT_ALONE):
+        looked_at = time.monotonic() if viewers or training.goes_on else looked_at
+        if not (played_again or training.goes_on) and (not stay or time.monotonic() > looked_at + _LEFT_ALONE):
             return
         await asyncio.sleep(0.05)
