@@ -31,6 +31,7 @@ class Sweep:
     """What belongs to a sweep as a whole."""
 
     resume: str | None = None
+    pictures: bool = False
 
 
 @dataclass

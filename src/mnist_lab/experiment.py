@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab import results, runs, search
-from mnist_lab.callbacks import Checkpoints, Feed, Interruption, Pruning
+from mnist_lab.callbacks import Checkpoints, Feed, Interruption, Moments, Outcome, Pruning
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
@@ -155,6 +155,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
+    if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.sweep.get("pictures"):  # nobody looks at every job
+        callbacks = [callback for callback in callbacks if not isinstance(callback, Moments | Outcome)]
     feed: Feed | None = None
     if cfg.fit and cfg.get("view"):
         feed = build(cfg.view, "view", stay=HydraConfig.get().mode != RunMode.MULTIRUN)

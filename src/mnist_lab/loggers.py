@@ -14,6 +14,18 @@ from torch import Tensor, nn
 from mnist_lab.files import whole
 
 _PARTS = ("train", "val", "test")
+# Of the tab Custom scalars: what one wants to see first. A tag is a regular expression.
+_LAYOUT = {
+    "The run's story": {
+        "loss": ["Multiline", [r"loss/(train|val|test)"]],
+        "accuracy": ["Multiline", [r"accuracy/(train|val|test)"]],
+    },
+    "The training": {
+        "learning rate": ["Multiline", [r"training/learning_rate"]],
+        "norm of the gradient": ["Multiline", [r"training/gradient_norm"]],
+        "images per second": ["Multiline", [r"training/images_per_second"]],
+    },
+}
 
 
 class CsvLogger(Logger):
@@ -91,12 +103,17 @@ class CsvLogger(Logger):
 class TensorBoard(TensorBoardLogger):
     """TensorBoard event files in the run directory itself, scalars grouped by what they measure, HPARAMS at the end.
 
-    ``graph`` draws the network's graph, which takes a tenth of a second.
+    ``graph`` draws the network's graph, which takes a tenth of a second. ``layout`` puts loss and accuracy of all parts
+    together in the tab Custom scalars, and ``config`` the ``config.yaml`` of the run directory in the tab Text.
     """
 
-    def __init__(self, save_dir: str, from_step: int = -1, graph: bool = True):
+    def __init__(
+        self, save_dir: str, from_step: int = -1, graph: bool = True, layout: bool = True, config: bool = True
+    ):
+        self._layout, self._config, self._graph, self._first_step = layout, config, graph, from_step + 1
+        self._introduced = False
         super().__init__(
-            save_dir, name="", version="", log_graph=graph, default_hp_metric=False, purge_step=from_step + 1
+            save_dir, name="", version="", log_graph=True, default_hp_metric=False, purge_step=from_step + 1
         )
 
     @rank_zero_only
@@ -113,7 +130,21 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
-        """Draw the graph; it is found by tracing, which torch means to replace and says so at length."""
+        """Write what is known as training begins, when Lightning calls this: layout, config, graph. Once.
+
+        The graph is found by tracing, which torch means to replace and says so at length.
+        """
+        if self._introduced:  # Lightning calls it for the test again
+            return
+        self._introduced = True
+        config = Path(self.save_dir) / "config.yaml"
+        if self._layout:
+            self.experiment.add_custom_scalars(_LAYOUT)
+        if self._config and config.exists():
+            lines = config.read_text().splitlines()
+            self.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), self._first_step)
+        if not self._graph:
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             super().log_graph(model, input_array)  # type: ignore[arg-type]
@@ -131,4 +162,6 @@ class TensorBoard(TensorBoardLogger):
 
 def _tag(name: str) -> str:
     part, _, kind = name.partition("_")
-    return f"{kind}/{part}" if part in _PARTS else name
+    if part in _PARTS:
+        return f"{kind}/{part}"
+    return name if "/" in name else f"training/{name}"

@@ -3,6 +3,7 @@
 import time
 
 import pytorch_lightning as pl
+import torch
 
 from mnist_lab.classifier import Batch, DigitClassifier
 
@@ -10,13 +11,14 @@ from mnist_lab.classifier import Batch, DigitClassifier
 class Curves(pl.Callback):
     """Every ``every_n_steps`` steps: loss and accuracy on the current batch before it is trained on, with dropout off.
 
-    Also the learning rate, and the images trained on a second since the last time, evaluation left out.
+    Also the learning rate, and the images trained on a second since the last time, evaluation left out; with
+    ``gradient_norm`` the Euclidean norm of the gradient of all weights together, before it is clipped.
     """
 
-    def __init__(self, every_n_steps: int = 100):
+    def __init__(self, every_n_steps: int = 100, gradient_norm: bool = True):
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps={every_n_steps}: must be at least 1")
-        self.every_n_steps = every_n_steps
+        self.every_n_steps, self.gradient_norm = every_n_steps, gradient_norm
         self._since, self._images, self._paused = time.perf_counter(), 0, 0.0
 
     def on_train_batch_start(
@@ -41,6 +43,16 @@ class Curves(pl.Callback):
             metrics, logger=False, rank_zero_only=True
         )  # for whoever asks the trainer, as the progress does
         self._since, self._images, self._paused = time.perf_counter(), len(batch[1]), 0.0
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Log the norm of the gradient, on a step that is due."""
+        if self.gradient_norm and trainer.global_step % self.every_n_steps == 0:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients).item()
+            for logger in trainer.loggers:
+                logger.log_metrics({"gradient_norm": norm}, trainer.global_step)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""

@@ -73,6 +73,11 @@ class Batches:
                 self._served += 1
                 yield images[part], labels[part]
 
+    def place(self, batch: int) -> slice:
+        """Where in the data this rank's part of the batch number ``batch`` lies, where they are served in order."""
+        first = batch * self.batch_size
+        return self._share(first, min(first + self.batch_size, len(self.labels)))
+
     def _share(self, low: int, high: int) -> slice:
         """This rank's part of the batch from ``low`` to ``high``; shares differ by one image at most."""
         size = high - low
