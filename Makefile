@@ -40,7 +40,8 @@ pictures: .venv/installed  ## make the pictures of the documentation from real r
 	$(BIN)/python docs/pictures.py
 
 tensorboard: .venv/installed  ## open the dashboard on outputs/
-	$(BIN)/tensorboard --logdir outputs
+	@echo "the story of each run: http://localhost:6006/#custom_scalars"
+	$(BIN)/tensorboard --logdir outputs --port 6006
 
 lint: .venv/installed  ## style and types
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Make the pictures in docs/pictures from real runs: needs chromium on the path (Debian: apt-get install chromium)."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,6 +19,22 @@ sys.path.insert(0, str(ROOT / "tests"))
 from browser import Browser, screen  # noqa: E402
 
 RUNS = ROOT / "outputs" / "pictures"
+# Of each run: a picture's name, the tab and its options, the seconds that it needs, the height of the page.
+TABS = {
+    "strided": {
+        "story": ("custom_scalars", 8, 700),
+        "scalars": ("timeseries", 8, 900),
+        "images": ("images", 8, 1400),
+        "distributions": ("distributions", 8, 800),
+        "histograms": ("histograms", 8, 800),
+        "pr_curves": ("pr_curves", 8, 800),
+        "projector": ("projector", 25, 800),
+        "graph": ("graphs", 8, 800),
+        "text": ("text", 8, 800),
+    },
+    "softmax": {"softmax": ("images", 8, 1000)},
+    "": {"hparams": ("hparams", 8, 500)},
+}
 LADDER = ("softmax", "mlp_sigmoid", "mlp_relu", "strided_convnet", "convnet")
 
 
@@ -30,17 +48,47 @@ def main() -> None:
             subprocess.run(command, cwd=ROOT, check=True)
     report(chromium)
     view(chromium)
+    with tensorboard(RUNS) as page:
+        scalars = f"{page}/?darkMode=false#scalars&_smoothingWeight=0&tagFilter=(accuracy%7Closs)%2F(train%7Cval)"
+        photograph(chromium, scalars, HERE / "pictures" / "tensorboard.png")
+    tabs(chromium)
+
+
+@contextlib.contextmanager
+def tensorboard(logdir: Path) -> Iterator[str]:
+    """TensorBoard over the runs in ``logdir``; its address, once it knows them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    tensorboard = Path(sys.executable).with_name("tensorboard")
-    server = subprocess.Popen([tensorboard, "--logdir", RUNS.relative_to(ROOT), "--port", str(port)], cwd=ROOT)
+    command = [Path(sys.executable).with_name("tensorboard"), "--logdir", logdir.relative_to(ROOT), "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT)
     try:
-        page = f"http://localhost:{port}/?darkMode=false#scalars&_smoothingWeight=0&tagFilter=(accuracy%7Closs)%2F(train%7Cval)"
-        wait_for(f"http://localhost:{port}/data/runs", "convnet")
-        photograph(chromium, page, HERE / "pictures" / "tensorboard.png")
+        wait_for(
+            f"http://localhost:{port}/data/runs",
+            "." if (logdir / "result.json").exists() else min(path.name for path in logdir.iterdir()),
+        )
+        yield f"http://localhost:{port}"
     finally:
         server.terminate()
+
+
+def tabs(chromium: str) -> None:
+    """Photograph the tabs of TensorBoard that a run fills."""
+    runs = {"softmax": "experiment=softmax", "strided": "experiment=strided_dropout"}
+    watched = ["data.watch_test=false", "data.validation_size=5000", "trainer.log_every_n_steps=20"]
+    logdir = RUNS.with_name("tabs")
+    for name, experiment in runs.items():
+        if not (logdir / name / "projector_config.pbtxt").exists():
+            options = [*watched, "trainer.max_steps=1500", "trainer.val_check_interval=50"]
+            command = [sys.executable, "train.py", experiment, f"hydra.run.dir={logdir / name}", *options]
+            subprocess.run(command, cwd=ROOT, check=True)
+    for run, shown in TABS.items():
+        with tensorboard(logdir / run) as page:
+            for name, (tab, seconds, height) in shown.items():
+                browser = Browser(chromium, f"{page}/?darkMode=false#{tab}", 1280, height)
+                time.sleep(seconds)  # TensorBoard says nowhere when it is ready
+                browser.picture().save(HERE / "pictures" / f"tensorboard_{name}.png")
+                browser.close()
 
 
 def report(chromium: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 Picture = NDArray[np.uint8]
 
-INK, GOOD, BAD = (40, 40, 40), (0, 110, 60), (200, 0, 0)
+INK, BAD = (40, 40, 40), (200, 0, 0)
 _TINT = np.array([255, 200, 200])  # behind a mistake
 _GAP, _LINE = 4, 16  # pixels between tiles, and for a line of text
 _FONT = ImageFont.load_default(13)
@@ -29,7 +29,7 @@ def digits(images: Tensor, labels: Tensor, computed: Tensor, title: str, columns
     draw = ImageDraw.Draw(drawn)
     for (x, y), label, guess in zip(places, labels.tolist(), computed.tolist(), strict=True):
         draw.text((x + 2, y + 57), str(label), INK, _FONT)
-        draw.text((x + 46, y + 57), str(guess), GOOD if guess == label else BAD, _FONT)
+        draw.text((x + 46, y + 57), str(guess), INK if guess == label else BAD, _FONT)
     return np.asarray(drawn)
 
 

@@ -17,6 +17,8 @@ from mnist_lab.view import hosts
 from mnist_lab.view.hosts import Training
 from mnist_lab.view.recording import Recording
 
+_LEFT_ALONE = 30.0  # seconds without a viewer that end a run's page, after training
+
 
 def main() -> None:
     """Read the arguments, and show."""
@@ -55,7 +57,8 @@ def main() -> None:
             print(f"view: {hosts.where(listening)}; Ctrl-C ends it", flush=True)
         if not given.no_browser and _has_display():
             webbrowser.open(f"http://localhost:{listening.getsockname()[1]}")
-        serve(listening, recordings, training, stay=not given.close)
+        stay = 0.0 if given.close else _LEFT_ALONE if given.live else None
+        serve(listening, recordings, training, stay)
 
 
 def _training(share: float) -> Training:

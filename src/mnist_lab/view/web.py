@@ -23,8 +23,6 @@ from mnist_lab.view.hosts import Training
 from mnist_lab.view.player import Player, use_keys
 from mnist_lab.view.recording import Recording
 
-_LEFT_ALONE = 30.0  # seconds without a viewer, after training, that end the page
-
 
 class _Manager(webagg.FigureManagerWebAgg):
     _toolbar2_class = webagg.NavigationToolbar2WebAgg  # type: ignore[assignment]
@@ -87,12 +85,12 @@ class _Viewer(WebSocketHandler):
             self.player.tick()
 
 
-def serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: bool) -> None:
-    """Serve until training has ended and nobody has looked for a while; for ever, where it had ended before."""
+def serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: float | None) -> None:
+    """Serve until training has ended and nobody has looked for ``stay`` seconds; None: for ever."""
     asyncio.run(_serve(listening, recordings, training, stay))
 
 
-async def _serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: bool) -> None:
+async def _serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: float | None) -> None:
     use_keys()
     viewers: set[_Viewer] = set()
     own = {"viewers": viewers, "make": lambda figure: Player(recordings, figure, training)}
@@ -103,14 +101,14 @@ async def _serve(listening: socket.socket, recordings: list[Recording], training
     server = HTTPServer(Application(routes))
     listening.setblocking(False)
     server.add_socket(listening)
-    played_again = not training.goes_on
     looked_at = time.monotonic()
     while True:
         for recording in recordings:
             recording.look()
         for viewer in list(viewers):
             viewer.tick()
-        looked_at = time.monotonic() if viewers or training.goes_on else looked_at
-        if not (played_again or training.goes_on) and (not stay or time.monotonic() > looked_at + _LEFT_ALONE):
+        now = time.monotonic()
+        looked_at = now if viewers or training.goes_on else looked_at
+        if stay is not None and not training.goes_on and now >= looked_at + stay:
             return
         await asyncio.sleep(0.05)
