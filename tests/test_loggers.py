@@ -43,7 +43,7 @@ def test_tensorboard_groups_curves_and_keeps_one_file(tmp_path: Path) -> None:
     log.save()
     (file,) = tmp_path.glob("events.out.*")
     events = EventAccumulator(str(file)).Reload()
-    assert {*events.Tags()["scalars"]} == {"loss/val", "loss/test", "learning_rate", "final/test_loss"}
+    assert {*events.Tags()["scalars"]} == {"loss/val", "loss/test", "training/learning_rate", "final/test_loss"}
     assert [(e.step, e.value) for e in events.Scalars("loss/test")] == [(4, 2.0)]
     assert "linear" in str(events.Graph())
     assert not (tmp_path / "hparams.yaml").exists()
@@ -80,7 +80,8 @@ def test_tensorboard_drops_the_steps_that_are_done_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "tag"), [("train_loss", "loss/train"), ("val_errors", "errors/val"), ("images_per_second",) * 2]
+    ("name", "tag"),
+    [("train_loss", "loss/train"), ("val_errors", "errors/val"), ("images_per_second", "training/images_per_second")],
 )
 def test_tensorboards_tags(name: str, tag: str, tmp_path: Path) -> None:
     log = TensorBoard(str(tmp_path), graph=False)

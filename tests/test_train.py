@@ -94,7 +94,7 @@ def test_a_run_leaves_a_complete_directory(train: Train) -> None:
     assert "python train.py fit=false resume=" in table
 
     events = EventAccumulator(str(run.directory), size_guidance={"tensors": 0}).Reload()
-    assert {"loss/train", "loss/val", "loss/test", "accuracy/train", "accuracy/val", "learning_rate"} <= {
+    assert {"loss/train", "loss/val", "loss/test", "accuracy/train", "accuracy/val", "training/learning_rate"} <= {
         *events.Tags()["scalars"]
     }
     assert [e.step for e in events.Scalars("accuracy/val")] == [20, 40, 60]

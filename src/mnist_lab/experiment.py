@@ -176,7 +176,7 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
             "train with trainer.devices=1 in a --multirun, or start these runs one by one"
         )
     if feed and _leads():
-        feed.open(run_dir)
+        feed.open(run_dir, from_step)
     try:
         datamodule.setup()
     except ValueError as error:

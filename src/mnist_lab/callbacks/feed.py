@@ -65,8 +65,12 @@ class Feed(pl.Callback):
         self._shown = False
         self._rest_until = self._writing = 0.0  # when the next frame may be made; what the thread took for the last
 
-    def open(self, run_dir: Path) -> None:
-        """Start the process that shows, which loads what it needs while the run loads what it trains on."""
+    def open(self, run_dir: Path, from_step: int) -> None:
+        """Start the process that shows, which loads what it needs while the run loads what it trains on.
+
+        A run that goes on ``from_step`` keeps what it recorded up to there; one that starts has nothing to keep (-1).
+        """
+        recording.forget(run_dir, from_step)
         # Where training leaves a core free, drawing may take a part of it; where not, little of what it has.
         spare = len(os.sched_getaffinity(0)) > torch.get_num_threads()
         command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--live", "0.3" if spare else "0.02"]
@@ -98,12 +102,11 @@ class Feed(pl.Callback):
         self._look_after_viewer()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin; a run that goes on keeps what it recorded up to where it stands."""
+        """Begin."""
         if self._viewer is None:  # another process shows it
             return
         self._datamodule: DigitsDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._network, self._began_at = pl_module, trainer.global_step
-        recording.forget(self._run_dir, trainer.global_step)
         self._watched: Batch | None = None
         if self._datamodule.watched:
             part = self._datamodule.watched[-1]

@@ -84,7 +84,7 @@ def write_frame(run_dir: Path, step: int, frame: dict[str, Array]) -> None:
 def forget(run_dir: Path, after: int) -> None:
     """Remove the frames and pictures of steps after ``after``, which are to be trained again."""
     for path in (run_dir / FOLDER).glob("[0-9]*.*"):
-        if path.suffix in (".npz", ".png") and path.stem.isdigit() and int(path.stem) > after:
+        if path.suffix in (".npz", ".png") and path.stem.isdigit() and int(path.stem) > after and path.is_file():
             path.unlink()
 
 
