@@ -1,4 +1,4 @@
-"""What TensorBoard's extras cost: ``python benchmarks/tensorboard.py model=softmax data=mnist ...``.
+"""What TensorBoard's extras cost: ``python benchmarks/tensorboard_cost.py model=softmax data=mnist ...``.
 
 The same run in turn with all of them and with none, whole processes; then one with all of them under a clock for each.
 The arguments are train.py's.
@@ -20,7 +20,7 @@ from typing import Any
 TRAIN = Path(__file__).parents[1] / "train.py"
 OFF = ["callbacks.histograms=null", "callbacks.pictures=null", "callbacks.outcome=null"]
 OFF += ["callbacks.curves.gradient_norm=false", "logger.layout=false", "logger.config=false"]
-TIMES = 5
+TIMES = 4
 
 
 def train(folder: Path, *arguments: str, script: Path = TRAIN) -> tuple[float, float]:
