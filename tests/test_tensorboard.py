@@ -23,6 +23,7 @@ from mnist_lab.networks import Softmax, StridedConvnet
 
 SHORT = ("model=strided_convnet", "data=mnist5k", "trainer.max_steps=20", "trainer.val_check_interval=10",
          "trainer.log_every_n_steps=10")  # fmt: skip
+ALL = ("callbacks.histograms.share=1", "callbacks.pictures.share=1")  # whatever it takes
 OFF = ("callbacks.histograms=null", "callbacks.pictures=null", "callbacks.outcome=null",
        "callbacks.curves.gradient_norm=false", "logger.layout=false", "logger.config=false",
        "logger.graph=false")  # fmt: skip
@@ -30,7 +31,7 @@ OFF = ("callbacks.histograms=null", "callbacks.pictures=null", "callbacks.outcom
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = trains_in(tmp_path_factory.mktemp("tensorboard"))(*SHORT)
+    run = trains_in(tmp_path_factory.mktemp("tensorboard"))(*SHORT, *ALL)
     assert run.code == 0, run.err
     return run
 

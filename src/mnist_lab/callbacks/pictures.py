@@ -23,8 +23,15 @@ class Pictures(Moments):
     set. At most 64 channels of each.
     """
 
-    def __init__(self, times: int = 5, digits: int = 100, first_layer: bool = True, activations: bool = True):
-        super().__init__(times)
+    def __init__(
+        self,
+        times: int = 5,
+        digits: int = 100,
+        first_layer: bool = True,
+        activations: bool = True,
+        share: float = 0.02,
+    ):
+        super().__init__(times, share)
         if digits < 0:
             raise ValueError(f"digits={digits}: must not be negative")
         self.digits, self.first_layer, self.activations = digits, first_layer, activations
