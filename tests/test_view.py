@@ -275,40 +275,69 @@ def differ(one: Image.Image, other: Image.Image) -> bool:
     return ImageChops.difference(one, other).getbbox() is not None
 
 
-@pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="Xvfb or xdotool is not installed")
-def test_the_window_obeys_keys(replay: Callable[..., subprocess.Popen[str]], recorded: Run, tmp_path: Path) -> None:
+X = pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="Xvfb, xdotool not installed")
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[str]:
+    """A virtual screen, which Xvfb keeps in the file Xvfb_screen0."""
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-fbdir", str(tmp_path)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert server.stdout
-        display = f":{server.stdout.readline().strip()}"
-        window = replay("--host", "window", DISPLAY=display)
+    assert server.stdout
+    yield f":{server.stdout.readline().strip()}"
+    server.terminate()
+    server.wait()
 
-        def shown() -> Image.Image:
-            return screen(tmp_path / "Xvfb_screen0")
 
-        def press(key: str, before: Image.Image) -> Image.Image:
-            subprocess.run(["xdotool", "key", key], env={"DISPLAY": display, "PATH": "/usr/bin:/bin"}, check=True)
-            eventually(lambda: differ(before, shown()), f"the window stays as it is after {key}")
-            time.sleep(0.4)  # the rest of the same picture
-            return shown()
+def xdotool(display: str, *order: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {"DISPLAY": display, "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["xdotool", *order], env=environment, capture_output=True)
 
-        empty = shown()
-        eventually(lambda: differ(empty, shown()), "no window")
-        time.sleep(2)
-        search = ["xdotool", "search", "--name", "mnist_lab", "windowfocus"]
-        subprocess.run(search, env={"DISPLAY": display, "PATH": "/usr/bin:/bin"}, check=True)
-        all_six = shown()
-        pictures = [press(key, all_six) for key in "123456789"]
-        assert all(differ(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
-        assert not differ(press("Escape", pictures[-1]), all_six)
-        press("ctrl+s", all_six)
-        saved = recorded.directory / "view" / "saved-00000040.png"
-        eventually(saved.exists, "Ctrl-S saves nothing")
-        press("Home", shown())
-        playing = press("space", shown())
-        eventually(lambda: differ(playing, shown()), "space does not play")
-        assert window.poll() is None
-    finally:
-        server.terminate()
-        server.wait()
+
+@X
+def test_the_window_obeys_keys(
+    replay: Callable[..., subprocess.Popen[str]], recorded: Run, display: str, tmp_path: Path
+) -> None:
+    def shown() -> Image.Image:
+        return screen(tmp_path / "Xvfb_screen0")
+
+    def press(key: str, before: Image.Image) -> Image.Image:
+        assert xdotool(display, "key", key).returncode == 0
+        eventually(lambda: differ(before, shown()), f"the window stays as it is after {key}")
+        time.sleep(0.4)  # the rest of the same picture
+        return shown()
+
+    empty = shown()
+    window = replay("--host", "window", DISPLAY=display)
+    eventually(lambda: differ(empty, shown()), "no window")
+    time.sleep(2)
+    assert xdotool(display, "search", "--name", "mnist_lab", "windowfocus").returncode == 0
+    all_six = shown()
+    pictures = [press(key, all_six) for key in "123456789"]
+    assert all(differ(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+    assert not differ(press("Escape", pictures[-1]), all_six)
+    press("ctrl+s", all_six)
+    saved = recorded.directory / "view" / "saved-00000040.png"
+    eventually(saved.exists, "Ctrl-S saves nothing")
+    press("Home", shown())
+    playing = press("space", shown())
+    eventually(lambda: differ(playing, shown()), "space does not play")
+    assert window.poll() is None
+
+
+@X
+@pytest.mark.slow
+def test_closing_the_window_lets_training_go_on(train: Train, display: str) -> None:
+    def close() -> None:
+        eventually(lambda: xdotool(display, "search", "--name", "mnist_lab").returncode == 0, "no window")
+        time.sleep(1)
+        xdotool(display, "search", "--name", "mnist_lab", "windowclose")
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    options = ("model=mlp_relu", "data=mnist5k", "trainer.max_steps=6000", "logger=none")
+    run = train(*options, "view=window", "view.every_n_steps=20", env={"DISPLAY": display})
+    closer.join()
+    assert run.code == 0, run.err
+    assert run.result["steps"] == 6000
+    assert re.search("view: (closed|ended)", (run.directory / "train.log").read_text())
