@@ -71,9 +71,11 @@ class Feed(pl.Callback):
         A run that goes on ``from_step`` keeps what it recorded up to there; one that starts has nothing to keep (-1).
         """
         recording.forget(run_dir, from_step)
-        # Where training leaves a core free, drawing may take a part of it; where not, little of what it has.
+        # Where training leaves a core free, drawing may take a part of it; where not, little of what it has. A file
+        # can wait.
         spare = len(os.sched_getaffinity(0)) > torch.get_num_threads()
-        command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--live", "0.3" if spare else "0.02"]
+        share = 0.3 if spare else 0.01 if self.host == "file" else 0.02
+        command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--live", str(share)]
         self._run_dir, self._said = run_dir, run_dir / recording.FOLDER / "view.log"
         self._said.parent.mkdir(parents=True, exist_ok=True)
         passed: list[int] = []

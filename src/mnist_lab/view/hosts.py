@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 NAMES = ("window", "web", "file")
 _INSTEAD = "view=web shows a page, over SSH too, and view=file writes pictures"
 _FRAMES_A_SECOND = 10
+_DRAWING = 0.5  # seconds that a picture takes of a core, about
 
 
 class Training:
@@ -138,21 +139,21 @@ def files(recordings: list[Recording], training: Training, movie: bool) -> Itera
     folder = first.run_dir / FOLDER
     board = Board(Figure(figsize=SIZE, dpi=150))
     FigureCanvasAgg(board.figure)
-    step = -1
+    step, rest_until = -1, time.monotonic() + _DRAWING / training.share
     while True:
         ended = not training.goes_on
         for recording in recordings:
             recording.look()
         due = [stop for stop in first.stops if stop > step]
         for step in due:
+            while training.goes_on and time.monotonic() < rest_until:
+                time.sleep(0.1)
             training.begin_drawing()
             board.draw(first.moment(step), tuple(other.moment(step) for other in others))
             folder.mkdir(exist_ok=True)
             board.figure.savefig(folder / f"{step:08d}.png")
             yield folder / f"{step:08d}.png"
-            until = time.monotonic() + training.rest()
-            while training.goes_on and time.monotonic() < until:
-                time.sleep(0.1)
+            rest_until = time.monotonic() + training.rest()
         if ended and not due:
             break
         time.sleep(0.1)

@@ -103,7 +103,7 @@ async def _serve(listening: socket.socket, recordings: list[Recording], training
     server.add_socket(listening)
     looked_at = time.monotonic()
     while True:
-        for recording in recordings:
+        for recording in recordings if viewers else ():
             recording.look()
         for viewer in list(viewers):
             viewer.tick()
