@@ -174,12 +174,12 @@ class Feed(pl.Callback):
     def _write(self) -> None:
         """What the thread does: keep frames until there are no more, or no room for them."""
         while (item := self._frames.get()) is not None:
-            began = time.thread_time()
+            began = time.monotonic()
             try:
                 recording.write_frame(self._run_dir, *item)
             except OSError as error:
                 log.warning(f"view: a frame of step {item[0]} could not be kept ({error}); training goes on")
-            self._writing = time.thread_time() - began
+            self._writing = time.monotonic() - began
 
     def _end(self) -> None:
         if self._writer is None:
