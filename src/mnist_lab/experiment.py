@@ -146,8 +146,10 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     model = classifier(cfg)
     from_step = runs.step_of(runs.checkpoint(cfg.resume, "last")) if cfg.resume and cfg.fit else -1
     loggers: list[Any] = [CsvLogger(run_dir / "metrics.csv", from_step)] if cfg.fit else []
+    lean = HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.sweep.get("pictures")  # nobody looks at every job
     if cfg.fit and cfg.logger:
-        loggers.append(build(cfg.logger, "logger", save_dir=str(run_dir), from_step=from_step))
+        logger: Any = OmegaConf.merge(cfg.logger, {"graph": False}) if lean and "graph" in cfg.logger else cfg.logger
+        loggers.append(build(logger, "logger", save_dir=str(run_dir), from_step=from_step))
     check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
     for key in ("max_steps", "val_check_interval"):
         if not (cfg.trainer.get(key) or 0) > 0:
@@ -155,7 +157,7 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if cfg.trainer.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     callbacks = [build(node, f"callbacks.{name}") for name, node in (cfg.callbacks or {}).items() if node]
-    if HydraConfig.get().mode == RunMode.MULTIRUN and not cfg.sweep.get("pictures"):  # nobody looks at every job
+    if lean:
         callbacks = [callback for callback in callbacks if not isinstance(callback, Moments | Outcome)]
     feed: Feed | None = None
     if cfg.fit and cfg.get("view"):
