@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab import results, runs, search
-from mnist_lab.callbacks import Checkpoints, Feed, Interruption, Moments, Outcome, Pruning
+from mnist_lab.callbacks import Checkpoints, Feed, Interruption, LeanSteps, Moments, Outcome, Pruning
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.config import build, check, check_root, flat
 from mnist_lab.data import DigitsDataModule
@@ -165,6 +165,7 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         callbacks.append(feed)
     if report := search.reporter(HydraConfig.get()):
         callbacks.append(Pruning(report))
+    callbacks.sort(key=lambda callback: isinstance(callback, LeanSteps))  # last
     trainer: pl.Trainer = build(
         cfg.trainer,
         "trainer",

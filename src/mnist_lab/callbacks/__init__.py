@@ -5,6 +5,7 @@ from mnist_lab.callbacks.curves import Curves
 from mnist_lab.callbacks.feed import Feed
 from mnist_lab.callbacks.histograms import Histograms
 from mnist_lab.callbacks.interruption import Interruption
+from mnist_lab.callbacks.lean import LeanSteps
 from mnist_lab.callbacks.moments import Moments
 from mnist_lab.callbacks.nan_guard import NanGuard
 from mnist_lab.callbacks.outcome import Outcome
@@ -18,6 +19,7 @@ __all__ = [
     "Feed",
     "Histograms",
     "Interruption",
+    "LeanSteps",
     "Moments",
     "NanGuard",
     "Outcome",

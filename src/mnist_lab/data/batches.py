@@ -65,13 +65,18 @@ class Batches:
         for block in range(start, self.per_pass, blocks):
             batches = range(block, min(block + blocks, self.per_pass))
             first, last = batches[0] * self.batch_size, min((batches[-1] + 1) * self.batch_size, len(self.labels))
-            chosen = slice(first, last) if order is None else order[first:last]
-            images, labels = self._ready(self.images[chosen]), self.labels[chosen]
-            for batch in batches:
-                low = batch * self.batch_size - first
-                part = self._share(low, min(low + self.batch_size, last - first))
+            images, labels = (
+                part[first:last] if order is None else part.index_select(0, order[first:last])  # 9 times as fast as []
+                for part in (self.images, self.labels)
+            )
+            cut = torch.split(self._ready(images), self.batch_size), torch.split(labels, self.batch_size)
+            for batch in zip(*cut, strict=True):
                 self._served += 1
-                yield images[part], labels[part]
+                if self.world_size > 1:
+                    part = self._share(0, len(batch[1]))
+                    yield batch[0][part], batch[1][part]
+                else:
+                    yield batch
 
     def place(self, batch: int) -> slice:
         """Where in the data this rank's part of the batch number ``batch`` lies, where they are served in order."""
@@ -84,11 +89,11 @@ class Batches:
         return slice(low + size * self.rank // self.world_size, low + size * (self.rank + 1) // self.world_size)
 
     def _ready(self, images: Tensor) -> Tensor:
-        images = images.unsqueeze(1)
+        images, ours = images.unsqueeze(1), images.dtype == torch.uint8
         if images.dtype == torch.uint8:
             images = images.float().div_(255)
         if (self.mean, self.std) != (0.0, 1.0):
-            images = (images - self.mean) / self.std
+            images = images.sub_(self.mean).div_(self.std) if ours else (images - self.mean) / self.std
         return images
 
     def state_dict(self) -> dict[str, Any]:
