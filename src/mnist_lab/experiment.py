@@ -1,5 +1,7 @@
 """One run: build what the config names, fit, test, record. The only file that knows all the others."""
 
+import contextlib
+import ctypes
 import logging
 import math
 import os
@@ -37,6 +39,7 @@ def run(cfg: DictConfig) -> float | None:
 
     An error of the user's ends the program in one line. In a sweep it is logged, and the other jobs go on.
     """
+    _keep_freed_memory()
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
@@ -55,6 +58,19 @@ def run(cfg: DictConfig) -> float | None:
     except Exception as error:
         log.error(f"error: {describe(error) or repr(error)}")
         raise
+
+
+def _keep_freed_memory() -> None:
+    """Have malloc keep what tensors leave for the next ones.
+
+    By default glibc hands megabytes back to the kernel as soon as they are freed, and every step then pays for the
+    faults that bring them back: 3 of the strided convnet's 10 ms. Other C libraries are left as they are.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # of malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def _leads() -> bool:

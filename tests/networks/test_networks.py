@@ -109,3 +109,19 @@ def test_torchs_own_initial_values_are_left_alone() -> None:
     theirs = torch.nn.Linear(784, 10)
     assert torch.equal(ours.weight, theirs.weight)
     assert torch.equal(ours.bias, theirs.bias)
+
+
+@pytest.mark.parametrize(
+    "kernels", [(6, 5), (5, 5), (3, 4), (4, 2), (7, 6), (1, 1), (2, 7), (5, 8)], ids=lambda k: f"{k[0]}x{k[1]}"
+)
+def test_the_strided_convnet_trains_by_another_way_to_the_same_results(kernels: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = StridedConvnet([6, 12, 24], [*kernels, 4], [1, 2, 2], hidden=20).double()
+    images = torch.rand(5, 1, 28, 28).double()
+    results = {}
+    for mode in (True, False):
+        logits = network.train(mode)(images)
+        results[mode] = [logits, *torch.autograd.grad(logits.square().sum(), list(network.parameters()))]
+    assert network._halves
+    for by_halves, plainly in zip(results[True], results[False], strict=True):
+        torch.testing.assert_close(by_halves, plainly, rtol=1e-11, atol=1e-11)

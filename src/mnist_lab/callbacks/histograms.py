@@ -17,7 +17,7 @@ class Histograms(Moments):
     ``times`` in a run, and at its end. A tensor that holds values which are no numbers is left out.
     """
 
-    def __init__(self, times: int = 10, bins: int = 64, share: float = 0.02):
+    def __init__(self, times: int = 10, bins: int = 64, share: float = 0.005):
         super().__init__(times, share)
         if bins < 1:
             raise ValueError(f"bins={bins}: must be at least 1")

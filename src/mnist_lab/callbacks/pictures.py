@@ -29,7 +29,7 @@ class Pictures(Moments):
         digits: int = 100,
         first_layer: bool = True,
         activations: bool = True,
-        share: float = 0.02,
+        share: float = 0.005,
     ):
         super().__init__(times, share)
         if digits < 0:
