@@ -182,8 +182,11 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if report := search.reporter(HydraConfig.get()):
         callbacks.append(Pruning(report))
     callbacks.sort(key=lambda callback: isinstance(callback, LeanSteps))  # last
+    settings = cfg.trainer
+    if not settings.get("deterministic") and not torch.are_deterministic_algorithms_enabled():
+        settings = OmegaConf.merge(settings, {"deterministic": None})  # to say false would import torch's compiler
     trainer: pl.Trainer = build(
-        cfg.trainer,
+        settings,
         "trainer",
         callbacks=[Interruption(), *callbacks],  # first, so that a checkpoint after a step knows of it
         logger=loggers or False,

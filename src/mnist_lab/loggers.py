@@ -1,11 +1,14 @@
 """Where metrics go: a CSV file always, TensorBoard by choice."""
 
 import csv
+import functools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
@@ -132,7 +135,8 @@ class TensorBoard(TensorBoardLogger):
     def log_graph(self, model: nn.Module, input_array: Tensor | None = None) -> None:
         """Write what is known as training begins, when Lightning calls this: layout, config, graph. Once.
 
-        The graph is found by tracing, which torch means to replace and says so at length.
+        The graph is found by tracing, which torch means to replace and says so at length. It is not traced a second
+        time to compare: that takes the imports of what could be compared.
         """
         if self._introduced:  # Lightning calls it for the test again
             return
@@ -145,7 +149,8 @@ class TensorBoard(TensorBoardLogger):
             self.experiment.add_text("config", "\n".join(f"    {line}" for line in lines), self._first_step)
         if not self._graph:
             return
-        with warnings.catch_warnings():
+        once = functools.partial(torch.jit.trace, check_trace=False)
+        with warnings.catch_warnings(), mock.patch.object(torch.jit, "trace", once):
             warnings.simplefilter("ignore", FutureWarning)
             super().log_graph(model, input_array)  # type: ignore[arg-type]
 
