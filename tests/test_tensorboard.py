@@ -175,7 +175,7 @@ def test_layers_are_found_where_they_can_be_seen() -> None:
     images = first_layer(Softmax())
     assert images is not None
     assert images.shape == (10, 28, 28)
-    network = StridedConvnet([4, 8, 12], [5, 5, 4], [1, 2, 2])
+    network = StridedConvnet([4, 8, 12], [5, 5, 4], [1, 2, 2]).eval()
     filters = first_layer(network)
     assert filters is not None
     assert filters.shape == (4, 5, 5)

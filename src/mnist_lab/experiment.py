@@ -183,6 +183,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         callbacks.append(Pruning(report))
     callbacks.sort(key=lambda callback: isinstance(callback, LeanSteps))  # last
     settings = cfg.trainer
+    if settings.get("precision") == "auto":
+        settings = OmegaConf.merge(settings, {"precision": _fast_precision(settings.accelerator)})
     if not settings.get("deterministic") and not torch.are_deterministic_algorithms_enabled():
         settings = OmegaConf.merge(settings, {"deterministic": None})  # to say false would import torch's compiler
     trainer: pl.Trainer = build(
@@ -209,6 +211,7 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     result |= {
         "data": datamodule.digits.name,
         "sizes": datamodule.sizes,
+        "precision": str(trainer.precision),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
     if feed and _leads():
@@ -231,6 +234,15 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     for logger in loggers:
         logger.log_hyperparams(flat(cfg), reached)
         logger.save()
+
+
+def _fast_precision(accelerator: str) -> str:
+    """What trainer.precision=auto means: bf16-mixed where the device has arithmetic for it, 32-true where not."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if has else "32-true"
 
 
 def _fit(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_lab.networks.layers import Init, SameConv2d, dropout, norm
+from mnist_lab.networks.layers import Dense, Init, PaddedConv2d, _mkl_is_slow, dropout, norm
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from mnist_lab.networks.layers import Init, SameConv2d, dropout, norm
 )
 def test_same_padding_is_tensorflows(size: int, kernel: int, stride: int, before: int, after: int, out: int) -> None:
     torch.manual_seed(0)
-    layer = SameConv2d(2, 3, kernel, stride, size)
+    layer = PaddedConv2d(2, 3, kernel, stride, size)
     assert (layer.before, layer.after, layer.out_size) == (before, after, out)
     images = torch.rand(1, 2, size, size)
     padded = np.pad(images[0].numpy(), [(0, 0), (before, after), (before, after)])
@@ -104,3 +104,21 @@ def test_dropout_is_off_in_evaluation() -> None:
 def test_impossible_options_are_named(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.skipif(not _mkl_is_slow(), reason="MKL has kernels for this processor, torch's own way is taken")
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_large_dense_layer_trains_by_another_way_to_the_same_results(bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = Dense(784, 200, bias=bias)
+    plain = torch.nn.Linear(784, 200, bias=bias)
+    plain.load_state_dict(layer.state_dict())
+    images = torch.rand(100, 784, requires_grad=True)
+    gradients = []
+    for dense in (layer, plain):
+        loss = dense(images).square().sum()
+        gradients.append([loss, *torch.autograd.grad(loss, [images, *dense.parameters()])])
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+    expected = "_OneDnnLinear" if bias else "MmBackward"
+    assert expected in type(layer(images).grad_fn).__name__

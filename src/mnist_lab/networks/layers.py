@@ -1,11 +1,16 @@
 """What the networks share: checked options, initial values, dense and convolutional layers, batch normalisation."""
 
+import contextlib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 INITS = ("zeros", "truncated_normal", "he", "torch")
 BATCH_NORMS = ("none", "shift", "scale_and_shift")
@@ -53,23 +58,33 @@ class Init:
             nn.init.constant_(bias, self.bias if bias_value is None else bias_value)
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding: the output is ceil(size / stride) wide.
+class PaddedConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME or VALID padding. Input (batch, in_channels, size, size).
 
-    The padding needed is split evenly, and an odd one goes after: 28 -> 14 with a 5x5 kernel and stride 2 pads 1 before
-    and 2 after; a 6x6 kernel with stride 1 pads 2 before and 3 after. Input (batch, in_channels, size, size).
+    ``same``: the output is ceil(size / stride) wide. The padding needed is split evenly, and an odd one goes after:
+    28 -> 14 with a 5x5 kernel and stride 2 pads 1 before and 2 after; a 6x6 kernel with stride 1 pads 2 before and 3
+    after. ``valid`` pads nothing.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, size: int, bias: bool = True):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        size: int,
+        bias: bool = True,
+        padding: str = "same",
+    ):
         super().__init__(in_channels, out_channels, kernel, stride, bias=bias)
-        self.out_size = -(-size // stride)
+        self.out_size = -(-size // stride) if padding == "same" else (size - kernel) // stride + 1
         total = max((self.out_size - 1) * stride + kernel - size, 0)
         self.before, self.after = total // 2, total - total // 2
         if self.before == self.after:
             self.padding = (self.before, self.before)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(batch, in_channels, size, size) -> (batch, out_channels, ceil(size / stride), ceil(size / stride))."""
+        """(batch, in_channels, size, size) -> (batch, out_channels, out_size, out_size)."""
         if self.before != self.after:
             input = F.pad(input, (self.before, self.after, self.before, self.after))
         return super().forward(input)
@@ -85,8 +100,8 @@ def halved(layers: nn.Sequential, images: Tensor) -> Tensor:
     (batch, out_channels of the second, size / 2, size / 2).
     """
     first, activation, second = layers
-    assert isinstance(first, SameConv2d)
-    assert isinstance(second, SameConv2d)
+    assert isinstance(first, PaddedConv2d)
+    assert isinstance(second, PaddedConv2d)
     places = [(down, right) for down in (0, 1) for right in (0, 1)]
     kernels = torch.cat([F.pad(first.weight, (right, 1 - right, down, 1 - down)) for down, right in places])
     bias = None if first.bias is None else first.bias.repeat(4)
@@ -105,16 +120,71 @@ def halved(layers: nn.Sequential, images: Tensor) -> Tensor:
     return F.conv2d(cells, kernel, second.bias, padding=before if before == after else 0)
 
 
+class _OneDnnLinear(torch.autograd.Function):
+    """A dense layer in float32 by oneDNN's matrix products, where torch calls MKL's."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return _product(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        of_inputs = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        return of_inputs, _product(gradient.t(), inputs.t()), gradient.sum(0)
+
+
+def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``left @ right.t() + bias``."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+    return result
+
+
+@functools.cache
+def _mkl_is_slow() -> bool:
+    """Whether this is a processor of AMD's with AVX-512, for which MKL has no kernels of its own."""
+    with contextlib.suppress(OSError):
+        amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        return amd and torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return False
+
+
+class Dense(nn.Linear):
+    """``nn.Linear`` that trains in less than half the time where MKL is slow: docs/BENCHMARKS.md has the figures."""
+
+    _LARGE = 2**17  # weights, from which on the gain is above the cost of a call
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        large = self.training and self.weight.numel() >= self._LARGE and self.bias is not None
+        plain = input.dtype == torch.float32 and input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if large and plain and _mkl_is_slow():
+            result: Tensor = _OneDnnLinear.apply(input, self.weight, self.bias)
+            return result
+        return super().forward(input)
+
+
 def linear(inputs: int, outputs: int, init: Init, bias: bool = True, bias_value: float | None = None) -> nn.Linear:
     """A dense layer, initialised."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
+    layer = Dense(inputs, outputs, bias=bias)
     init.apply(layer.weight, layer.bias, bias_value)
     return layer
 
 
-def conv(inputs: int, outputs: int, kernel: int, stride: int, size: int, init: Init, bias: bool = True) -> SameConv2d:
-    """A SAME convolution, initialised."""
-    layer = SameConv2d(inputs, outputs, kernel, stride, size, bias)
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    size: int,
+    init: Init,
+    bias: bool = True,
+    padding: str = "same",
+) -> PaddedConv2d:
+    """A convolution, initialised."""
+    layer = PaddedConv2d(inputs, outputs, kernel, stride, size, bias, padding)
     init.apply(layer.weight, layer.bias)
     return layer
 
