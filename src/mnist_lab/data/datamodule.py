@@ -68,11 +68,11 @@ class DigitsDataModule(pl.LightningDataModule):
         if len(kept) < self.batch_size:
             raise ValueError(f"batch_size={self.batch_size}: {digits.name} has only {len(kept)} training images")
         self.val = self._held(digits.train_images[held_out]), digits.train_labels[held_out]
-        self.train = self._held(digits.train_images[kept] if size else digits.train_images), digits.train_labels[kept]
+        train_images = digits.train_images.index_select(0, kept) if size else digits.train_images
+        self.train = self._held(train_images), digits.train_labels[kept]
         self.test = self._held(digits.test_images), digits.test_labels
         if self.normalize:
-            pixels = digits.train_images[kept].float() / 255
-            self.mean, self.std = pixels.mean().item(), pixels.std().item()
+            self.mean, self.std = mean_and_std(train_images)
         self.digits = digits
 
     def _held(self, images: Tensor) -> Tensor:
@@ -121,6 +121,15 @@ class DigitsDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
         )
+
+
+def mean_and_std(images: Tensor) -> tuple[float, float]:
+    """Of the intensities, in [0, 1], of images of uint8."""
+    counts = torch.bincount(images.flatten(), minlength=256).double()
+    intensities = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts @ intensities) / counts.sum()
+    variance = counts @ (intensities - mean).square() / (counts.sum() - 1)
+    return mean.item(), variance.sqrt().item()
 
 
 def split(labels: Tensor, size: int, seed: int, by_class: bool) -> tuple[Tensor, Tensor]:

@@ -35,12 +35,21 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str | None = None) -> T
             if size != expected:
                 state = "truncated" if size < expected else "too long"
                 raise UserError(f"{path}: {state}, {size} bytes of values where {expected} are expected; {remedy}")
-            body = file.read(expected)
+            body = bytearray(expected)
+            if file.readinto(body) != expected:
+                raise UserError(f"{path}: changed while it was read; {remedy}")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if sha256 and hashlib.sha256(header + body).hexdigest() != sha256:
+    if sha256 and _sha256(header, body) != sha256:
         raise UserError(f"{path}: altered, its SHA-256 is not that of the original; {remedy}")
-    values = np.frombuffer(bytearray(body), dtype).reshape(shape)
+    values = np.frombuffer(body, dtype).reshape(shape)
     return torch.from_numpy(values if dtype.itemsize == 1 else values.astype(np.int32))
+
+
+def _sha256(*parts: bytes | bytearray) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
