@@ -4,6 +4,7 @@ Runs in an environment of its own (``make peers``): these libraries are no depen
 optimisers and batches as in steps.py; images as float32 in memory, shuffled. The median over five stretches.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -124,7 +125,7 @@ def jax_scan(model: str, steps: int) -> list[float]:
         start = [(jnp.zeros((784, 10)), jnp.zeros(10))]
     elif model == "mlp_relu":
         sizes = (784, *HIDDEN, 10)
-        start = [matrix(*pair) for pair in zip(sizes, sizes[1:], strict=False)]
+        start = [matrix(*pair) for pair in itertools.pairwise(sizes)]
     elif model == "strided_convnet":
         start = [matrix(6, 6, 1, 6), matrix(5, 5, 6, 12), matrix(4, 4, 12, 24), matrix(1176, 200), matrix(200, 10)]
     else:
