@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train recipes reproduce reproduce-quick faults fuzz pictures tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick faults fuzz bench peers pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,13 @@ faults: .venv/installed  ## break runs in many ways and write docs/RELIABILITY.m
 
 fuzz: .venv/installed  ## feed 20,000 changed files of each kind to the readers
 	FUZZ_EXAMPLES=20000 $(BIN)/pytest -n 2 tests/test_untrusted.py -k strange
+
+bench: .venv/installed  ## measure how fast it is and write docs/BENCHMARKS.md: make bench SECTION=steps
+	$(BIN)/python benchmarks/speed.py $(SECTION)
+
+peers: benchmarks/peers.txt  ## set up .venv-peers: Keras, TensorFlow and JAX for `make bench` to compare with
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
 	$(BIN)/python docs/lessons.py

@@ -116,8 +116,8 @@ def steps() -> Table:
         }
         if PEERS.exists():
             for name in ("keras", "tf.function", "jax"):
-                slow = name == "jax" and "convnet" in model  # half a second a step
-                sides[name] = lambda m=model, s=name, n=few // 5 if slow else few: peer(m, s, n)
+                some = few // 5 if name == "jax" and "convnet" in model else few  # half a second a step
+                sides[name] = lambda m=model, s=name, n=some: peer(m, s, n)
         measured = in_turn(sides)
         ours = measured["train.py"]
         peers = [number(measured[n]) if n in measured else "absent" for n in ("keras", "tf.function", "jax")]
@@ -300,6 +300,25 @@ def start() -> Table | None:
 
 
 @section
+def memory() -> Table | None:
+    """Peak of memory"""
+    if not (DATA / "MNIST").exists():
+        return None
+    imports = run(sys.executable, "-c", "from mnist_lab import start; start.quickly(); import mnist_lab.experiment")[2]
+    rows = [["the imports of train.py alone", f"{imports:.0f}", "-"]]
+    for model, (optim, batch, *_) in RECIPES.items():
+        options = [f"model={model}", f"optim={optim}", f"data.batch_size={batch}", "data=mnist", f"data.root={DATA}"]
+        peak = train(*options, "trainer.max_steps=100")["memory"]
+        rows.append([f"train.py model={model}", f"{peak:.0f}", f"{peak - imports:.0f}"])
+        print(rows[-1], flush=True)
+    return {
+        "text": "Of the whole process, in MB: MNIST in memory, training, validation, test; and above the imports.",
+        "columns": ["what", "MB", "above the imports"],
+        "rows": rows,
+    }
+
+
+@section
 def growth() -> Table:
     """How a step grows"""
     rows = []
@@ -363,10 +382,56 @@ def _lines(path: str) -> Iterable[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
+# What is aimed at: the section, the row's first cell, the column, and the least or most that will do.
+TARGETS = [
+    *(
+        ("steps", model, "train.py / best", "<=", bound)
+        for model, bound in zip(RECIPES, (1.3, 1.2, 1.05, 1.05), strict=True)
+    ),
+    *(("steps", model, "train.py / Keras", "<=", 0.7) for model in RECIPES),
+    ("steps", "softmax", "train.py / JAX", "<=", 1.0),
+    ("steps", "strided_convnet", "train.py", "<=", 5.0),
+    ("precision", "convnet", "times train.py", ">=", 1.5),
+    ("precision", "convnet", "times best", ">=", 1.5),
+    ("data", "60,000", "million/s", ">=", 5.0),
+    *(("memory", f"train.py model={model}", "above the imports", "<=", 300.0) for model in RECIPES),
+    ("fast99", "", "test accuracy, %", ">=", 99.0),
+    ("fast99", "", "training, s", "<=", 3.0),
+    ("fast99", "", "whole process, s", "<=", 8.0),
+]
+
+
+def targets() -> list[str]:
+    """What is aimed at, beside what is reached."""
+    lines = ["## What is aimed at, and what is reached", "", "| figure | aim | reached | |", "|---|---|---|---|"]
+    for name, first, column, sign, bound in TARGETS:
+        path = KEPT / f"{name}.json"
+        if not path.exists():
+            continue
+        kept = json.loads(path.read_text())
+        rows = [dict(zip(kept["columns"], map(str, row), strict=True)) for row in kept["rows"]]
+        row = next(r for r in rows if (r.get("batch") == "100" or name != "data") and kept_first(r).startswith(first))
+        if column == "train.py / JAX":
+            reached = "absent" if row["JAX"] == "absent" else f"{float(row['train.py']) / float(row['JAX']):.2f}"
+        else:
+            reached = row[column]
+        if reached == "absent":
+            continue
+        value = float(reached.split()[0])
+        met = "met" if (value <= bound if sign == "<=" else value >= bound) else "not met"
+        what = ", ".join(filter(None, (first, column)))
+        lines.append(f"| {name}: {what} | {sign.replace('=', ' ').strip()} {bound:g} | {reached} | {met} |")
+    return [*lines, ""]
+
+
+def kept_first(row: dict[str, str]) -> str:
+    return next(iter(row.values()))
+
+
 def write() -> None:
     """docs/BENCHMARKS.md, the text of about.md around the figures that are kept."""
     told = (HERE / "about.md").read_text()
-    parts = []
+    parts = ["\n".join(targets())]
     for name, measure in SECTIONS.items():
         path = KEPT / f"{name}.json"
         if not path.exists():

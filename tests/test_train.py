@@ -205,3 +205,12 @@ def test_two_processes_train_as_one_and_keep_one_directory(train: Train, tmp_pat
         torch.testing.assert_close(weights(two)[name], tensor, rtol=0, atol=1e-6)
     assert two.result["test_errors"] == one.result["test_errors"]
     assert len(curve(two)) == len(curve(one))
+
+
+def test_fast99_takes_the_precision_that_the_processor_is_good_at(train: Train) -> None:
+    small = ["data=fake", "data.generated=[600,100]", "trainer.max_steps=5", "data.batch_size=50"]
+    run = train("experiment=fast99", *small)
+    assert run.code == 0, run.err
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert run.result["precision"] == ("bf16-mixed" if fast else "32-true")
+    assert run.result["settings"]["trainer.precision"] == "auto"

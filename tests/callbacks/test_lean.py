@@ -145,6 +145,14 @@ def test_a_run_that_needs_more_takes_lightnings_steps(
     assert not lean_steps
 
 
+def test_another_lightning_takes_its_own_steps(
+    lean_steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pl, "__version__", "2.7.0")
+    fit(tmp_path, LeanSteps())
+    assert not lean_steps
+
+
 def test_it_must_be_the_last_of_the_callbacks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be the last of the callbacks"):
         fit(tmp_path, LeanSteps(), NanGuard())

@@ -31,8 +31,9 @@ class LeanSteps(pl.Callback):
     To be the last of the callbacks. After a step of Lightning's it goes on with steps of the same parts in the same
     order: batch, hooks, ``training_step``, backward, clipping, update, schedule, progress. So the weights, what
     callbacks see and what checkpoints hold are the same to the last bit; what is left out is Lightning's looking for
-    hooks and metrics that are not there. A run that needs more (several processes, accumulated gradients, a loss
-    scaler, a profiler, hooks of the module around a step, batches not of this project) takes all steps as Lightning's.
+    hooks and metrics that are not there. A run that needs more takes all steps as Lightning's: with several processes,
+    accumulated gradients, a loss scaler, a profiler, hooks of the module around a step, other batches than this
+    project's or another Lightning than this follows.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,8 @@ class LeanSteps(pl.Callback):
             raise ValueError("LeanSteps: must be the last of the callbacks")
         precision, data = trainer.precision_plugin, trainer.datamodule  # type: ignore[attr-defined]
         self._able = (
-            pl_module.automatic_optimization
+            pl.__version__.startswith("2.6.")  # type: ignore[attr-defined]
+            and pl_module.automatic_optimization
             and trainer.world_size == 1
             and trainer.accumulate_grad_batches == 1
             and trainer.check_val_every_n_epoch is None

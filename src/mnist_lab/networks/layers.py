@@ -147,6 +147,7 @@ def _mkl_is_slow() -> bool:
     """Whether this is a processor of AMD's with AVX-512, for which MKL has no kernels of its own."""
     with contextlib.suppress(OSError):
         amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        amd = amd and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         return amd and torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return False
 
