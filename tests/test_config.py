@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_lab import runs
 from mnist_lab.config import build, check, flat
 from mnist_lab.errors import UserError
-from mnist_lab.experiment import classifier
+from mnist_lab.experiment import classifier, trainer_settings
 
 CONF = ROOT / "conf"
 OPTIONS = [
@@ -42,7 +42,7 @@ def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Pat
         build(node, f"callbacks.{name}")
     check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
     if cfg.trainer.accelerator != "cuda" or torch.cuda.is_available():
-        build(cfg.trainer, "trainer", logger=False)
+        build(trainer_settings(cfg.trainer), "trainer", logger=False)
 
 
 def test_what_tells_runs_apart_is_flat_and_plain() -> None:

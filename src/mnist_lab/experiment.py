@@ -182,13 +182,8 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
     if report := search.reporter(HydraConfig.get()):
         callbacks.append(Pruning(report))
     callbacks.sort(key=lambda callback: isinstance(callback, LeanSteps))  # last
-    settings = cfg.trainer
-    if settings.get("precision") == "auto":
-        settings = OmegaConf.merge(settings, {"precision": _fast_precision(settings.accelerator)})
-    if not settings.get("deterministic") and not torch.are_deterministic_algorithms_enabled():
-        settings = OmegaConf.merge(settings, {"deterministic": None})  # to say false would import torch's compiler
     trainer: pl.Trainer = build(
-        settings,
+        trainer_settings(cfg.trainer),
         "trainer",
         callbacks=[Interruption(), *callbacks],  # first, so that a checkpoint after a step knows of it
         logger=loggers or False,
@@ -236,13 +231,18 @@ def _run(cfg: DictConfig, run_dir: Path, result: dict[str, Any]) -> None:
         logger.save()
 
 
-def _fast_precision(accelerator: str) -> str:
-    """What trainer.precision=auto means: bf16-mixed where the device has arithmetic for it, 32-true where not."""
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        has = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if has else "32-true"
+def trainer_settings(given: DictConfig) -> DictConfig:
+    """The arguments of Lightning's Trainer: ``precision: auto`` becomes what the device has arithmetic for."""
+    settings = given.copy()
+    if given.get("precision") == "auto":
+        if given.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        settings.precision = "bf16-mixed" if has_bf16 else "32-true"
+    if given.get("deterministic") is False and not torch.are_deterministic_algorithms_enabled():
+        settings.deterministic = None  # to say false would import torch's compiler
+    return settings
 
 
 def _fit(
