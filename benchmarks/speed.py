@@ -193,7 +193,8 @@ def precision() -> Table:
                 "bf16-mixed": lambda o=options, n=many: train_step(
                     *o, f"trainer.max_steps={n}", "trainer.precision=bf16-mixed"
                 ),
-            }
+            },
+            rounds=2,
         )
         rows.append(
             [model, *(number(measured[s]) for s in measured)]
@@ -202,7 +203,8 @@ def precision() -> Table:
         print(rows[-1], flush=True)
     return {
         "text": "Milliseconds a step, float32 at its plain best, in train.py, and in train.py with "
-        "`trainer.precision=bf16-mixed`; how many times as fast bf16 is as each.",
+        "`trainer.precision=bf16-mixed`; how many times as fast bf16 is as each. "
+        "Two rounds.",
         "columns": ["network", "best, float32", "train.py, float32", "train.py, bf16", "times train.py", "times best"],
         "rows": rows,
     }
@@ -323,8 +325,14 @@ def growth() -> Table:
     """How a step grows"""
     rows = []
     cases: list[tuple[str, list[str], str]] = [
-        *((f"batch of {b}", [f"data.batch_size={b}"], str(max(400, 200_000 // b))) for b in (10, 100, 1000, 10_000)),
-        *((f"hidden layers of {w}", [f"model.hidden=[{w},{w}]"], "800") for w in (50, 200, 800, 3200)),
+        *(
+            (f"batch of {b}", [f"data.batch_size={b}"], n)
+            for b, n in ((10, "5000"), (100, "2000"), (1000, "400"), (10_000, "200"))
+        ),
+        *(
+            (f"hidden layers of {w}", [f"model.hidden=[{w},{w}]"], n)
+            for w, n in ((50, "800"), (200, "800"), (800, "400"), (3200, "200"))
+        ),
     ]
     for what, options, many in cases:
         common = ["model=mlp_relu", "optim=adam", *options]
@@ -333,14 +341,15 @@ def growth() -> Table:
                 "best": lambda n=many, o=common: plain("step", "best", n, *o),
                 "train.py": lambda n=many, o=common: train_step(*o, f"trainer.max_steps={n}"),
             },
-            rounds=1 if "10000" in what or "3200" in what else 2,
+            rounds=1,
         )
         rows.append([what, number(measured["best"]), number(measured["train.py"])])
         rows[-1].append(ratio(measured["train.py"], measured["best"]))
         print(rows[-1], flush=True)
     return {
         "text": "Milliseconds a step of the ReLU MLP, changed in one thing: batches (of 100 otherwise), or two layers "
-        "of some width (200, 100, 60 and 30 otherwise).",
+        "of some width (200, 100, 60 and 30 otherwise). One round. "
+        "Loading, above, has the growth with the number of images.",
         "columns": ["changed", "best", "train.py", "ratio"],
         "rows": rows,
     }
