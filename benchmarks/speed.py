@@ -2,24 +2,24 @@
 
 Every comparison runs its sides in turn and states a ratio. Each section keeps its figures, with the machine and the
 date, in docs/results/benchmarks; docs/BENCHMARKS.md is written from these files (``--table`` writes it alone).
-MNIST itself is needed by the sections start and fast99 (data.root=... or MNIST_LAB_DATA; skipped without it). Keras,
-TensorFlow and JAX are looked for in .venv-peers (``make peers``; skipped without it).
+Some sections need MNIST itself, in data/ or where MNIST_LAB_DATA says, and are skipped without it. Keras, TensorFlow
+and JAX are looked for in .venv-peers (``make peers``; skipped without it).
 """
 
 import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import median
 from typing import Any
+
+from mnist_lab.recipes import spread
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
@@ -34,21 +34,22 @@ RECIPES = {
     "convnet": ("adam", 50, 400, 60),
 }
 ROUNDS = 3
+OF_MNIST = ("bf16_accuracy", "start", "memory", "fast99")  # sections that need it
 
 Table = dict[str, Any]
-SECTIONS: dict[str, Callable[[], Table | None]] = {}
+SECTIONS: dict[str, Callable[[], Table]] = {}
 
 
-def section(measure: Callable[[], Table | None]) -> Callable[[], Table | None]:
+def section(measure: Callable[[], Table]) -> Callable[[], Table]:
     SECTIONS[measure.__name__] = measure
     return measure
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None) -> tuple[str, float, float]:
+def run(*command: str | Path) -> tuple[str, float, float]:
     """What a command prints last, its seconds and its peak of memory in MB."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env=os.environ | (env or {}))
+        process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         out.seek(0)
@@ -56,6 +57,11 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> tuple[str, f
         if status:
             raise RuntimeError(f"{' '.join(map(str, command))}\n{err.read()[-2000:]}")
         return (out.read().strip().splitlines() or [""])[-1], seconds, usage.ru_maxrss / 1024
+
+
+def recipe(model: str) -> list[str]:
+    optim, batch, *_ = RECIPES[model]
+    return [f"model={model}", f"optim={optim}", f"data.batch_size={batch}"]
 
 
 def plain(*arguments: str) -> Any:
@@ -107,8 +113,8 @@ def number(values: list[float] | float) -> str:
 def steps() -> Table:
     """One training step of each network"""
     rows = []
-    for model, (optim, batch, many, few) in RECIPES.items():
-        options = [f"model={model}", f"optim={optim}", f"data.batch_size={batch}"]
+    for model, (_, batch, many, few) in RECIPES.items():
+        options = recipe(model)
         sides: dict[str, Callable[[], float]] = {
             "usual": lambda o=options, n=many: plain("step", "usual", str(n), *o),
             "best": lambda o=options, n=many: plain("step", "best", str(n), *o),
@@ -147,8 +153,7 @@ def changes() -> Table:
         print(rows[-1], flush=True)
 
     for model in ("softmax", "mlp_relu"):
-        optim, batch, many, _ = RECIPES[model]
-        options = [f"model={model}", f"optim={optim}", f"data.batch_size={batch}", f"trainer.max_steps={many}"]
+        options = [*recipe(model), f"trainer.max_steps={RECIPES[model][2]}"]
         measured = in_turn(
             {
                 "without": lambda o=options: train_step(*o, "callbacks.lean=null"),
@@ -184,8 +189,7 @@ def precision() -> Table:
     """bf16 against float32"""
     rows = []
     for model in ("strided_convnet", "convnet"):
-        optim, batch, many, _ = RECIPES[model]
-        options = [f"model={model}", f"optim={optim}", f"data.batch_size={batch}"]
+        options, many = recipe(model), RECIPES[model][2]
         measured = in_turn(
             {
                 "plain": lambda o=options, n=many: plain("step", "best", str(n), *o),
@@ -211,16 +215,14 @@ def precision() -> Table:
 
 
 @section
-def bf16_accuracy() -> Table | None:
+def bf16_accuracy() -> Table:
     """Accuracy with bf16"""
-    if not (DATA / "MNIST").exists():
-        return None
     rows = []
     for kind in ("32-true", "bf16-mixed"):
         options = ["model=convnet", "optim=adam", "data=mnist", f"data.root={DATA}", f"trainer.precision={kind}"]
         runs = [train(*options, f"seed={seed}") for seed in range(5)]
         reached = [100 * r["test_accuracy"] for r in runs]
-        rows.append([kind, f"{fmean(reached):.2f} ± {stdev(reached):.2f}", number([r["fit_seconds"] for r in runs])])
+        rows.append([kind, spread(reached), number([r["fit_seconds"] for r in runs])])
         print(rows[-1], flush=True)
     return {
         "text": "`python train.py model=convnet optim=adam data=mnist trainer.precision=...`, 1,000 steps, "
@@ -256,8 +258,8 @@ def data() -> Table:
 def evaluation() -> Table:
     """Evaluating 10,000 images"""
     rows = []
-    for model, (optim, *_) in RECIPES.items():
-        pairs = [plain("evaluation", f"model={model}", f"optim={optim}") for _ in range(ROUNDS)]
+    for model in RECIPES:
+        pairs = [plain("evaluation", *recipe(model)) for _ in range(ROUNDS)]
         usual, ours = ([p[side] for p in pairs] for side in ("usual", "ours"))
         rows.append([model, number(usual), number(ours), ratio(ours, usual)])
         print(rows[-1], flush=True)
@@ -269,10 +271,8 @@ def evaluation() -> Table:
 
 
 @section
-def start() -> Table | None:
+def start() -> Table:
     """Whole processes"""
-    if not (DATA / "MNIST").exists():
-        return None
     common = ["model=softmax", "optim=sgd", "data=mnist", f"data.root={DATA}"]
     sides: dict[str, Callable[[str], tuple[str, float, float]]] = {
         "script": lambda n: run(sys.executable, HERE / "plain.py", "script", str(DATA), n),
@@ -302,15 +302,12 @@ def start() -> Table | None:
 
 
 @section
-def memory() -> Table | None:
+def memory() -> Table:
     """Peak of memory"""
-    if not (DATA / "MNIST").exists():
-        return None
     imports = run(sys.executable, "-c", "from mnist_lab import start; start.quickly(); import mnist_lab.experiment")[2]
     rows = [["the imports of train.py alone", f"{imports:.0f}", "-"]]
-    for model, (optim, batch, *_) in RECIPES.items():
-        options = [f"model={model}", f"optim={optim}", f"data.batch_size={batch}", "data=mnist", f"data.root={DATA}"]
-        peak = train(*options, "trainer.max_steps=100")["memory"]
+    for model in RECIPES:
+        peak = train(*recipe(model), "data=mnist", f"data.root={DATA}", "trainer.max_steps=100")["memory"]
         rows.append([f"train.py model={model}", f"{peak:.0f}", f"{peak - imports:.0f}"])
         print(rows[-1], flush=True)
     return {
@@ -356,10 +353,8 @@ def growth() -> Table:
 
 
 @section
-def fast99() -> Table | None:
+def fast99() -> Table:
     """99% in seconds"""
-    if not (DATA / "MNIST").exists():
-        return None
     runs = [train("experiment=fast99", f"data.root={DATA}", f"seed={seed}") for seed in range(10)]
     reached = [100 * r["test_accuracy"] for r in runs]
     return {
@@ -367,7 +362,7 @@ def fast99() -> Table | None:
         "once; seconds of training, and of the process from its start to its end.",
         "columns": ["test accuracy, %", "least", "training, s", "whole process, s", "slowest, s", "precision"],
         "rows": [
-            [f"{fmean(reached):.2f} ± {stdev(reached):.2f}", f"{min(reached):.2f}"]
+            [spread(reached), f"{min(reached):.2f}"]
             + [number([r["fit_seconds"] for r in runs]), number([r["seconds"] for r in runs])]
             + [number(max(r["seconds"] for r in runs)), runs[0]["precision"]]
         ],
@@ -376,19 +371,23 @@ def fast99() -> Table | None:
 
 def machine() -> str:
     """Processor, cores and versions."""
-    name = next((n for n in _lines("/proc/cpuinfo") if n.startswith("model name")), "").partition(":")[2].strip()
     import torch
 
-    libraries = ", ".join(f"{n} {version(n)}" for n in ("torch", "torchvision", "pytorch-lightning"))
+    from mnist_lab.provenance import provenance
+
+    facts = provenance()
+    libraries = ", ".join(f"{n} {facts['versions'][n]}" for n in ("torch", "torchvision", "pytorch-lightning"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{name or platform.processor()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, "
-        f"{memory:.0f} GiB; Python {platform.python_version()}, {libraries}"
+        f"{facts['cpu']} ({torch.backends.cpu.get_cpu_capability()}), {facts['cores']} cores, "
+        f"{memory:.0f} GiB; Python {facts['python']}, {libraries}"
     )
 
 
-def _lines(path: str) -> Iterable[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
+def kept(name: str) -> Table | None:
+    """What a section has measured."""
+    path = KEPT / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 # What is aimed at: the section, the row's first cell, the column, and the least or most that will do.
@@ -414,12 +413,11 @@ def targets() -> list[str]:
     """What is aimed at, beside what is reached."""
     lines = ["## What is aimed at, and what is reached", "", "| figure | aim | reached | |", "|---|---|---|---|"]
     for name, first, column, sign, bound in TARGETS:
-        path = KEPT / f"{name}.json"
-        if not path.exists():
+        if not (table := kept(name)):
             continue
-        kept = json.loads(path.read_text())
-        rows = [dict(zip(kept["columns"], map(str, row), strict=True)) for row in kept["rows"]]
-        row = next(r for r in rows if (r.get("batch") == "100" or name != "data") and kept_first(r).startswith(first))
+        rows = [dict(zip(table["columns"], map(str, row), strict=True)) for row in table["rows"]]
+        named = [row for row in rows if next(iter(row.values())).startswith(first)]
+        row = next(row for row in named if name != "data" or row["batch"] == "100")
         if column == "train.py / JAX":
             reached = "absent" if row["JAX"] == "absent" else f"{float(row['train.py']) / float(row['JAX']):.2f}"
         else:
@@ -433,23 +431,17 @@ def targets() -> list[str]:
     return [*lines, ""]
 
 
-def kept_first(row: dict[str, str]) -> str:
-    return next(iter(row.values()))
-
-
 def write() -> None:
     """docs/BENCHMARKS.md, the text of about.md around the figures that are kept."""
     told = (HERE / "about.md").read_text()
     parts = ["\n".join(targets())]
     for name, measure in SECTIONS.items():
-        path = KEPT / f"{name}.json"
-        if not path.exists():
+        if not (table := kept(name)):
             continue
-        kept = json.loads(path.read_text())
-        lines = [f"## {(measure.__doc__ or name).strip()}", "", kept["text"], ""]
-        lines += ["| " + " | ".join(kept["columns"]) + " |", "|" + "---|" * len(kept["columns"])]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in kept["rows"]]
-        lines += ["", f"*{kept['date']}, {kept['machine']}; `python benchmarks/speed.py {name}`*", ""]
+        lines = [f"## {(measure.__doc__ or name).strip()}", "", table["text"], ""]
+        lines += ["| " + " | ".join(table["columns"]) + " |", "|" + "---|" * len(table["columns"])]
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in table["rows"]]
+        lines += ["", f"*{table['date']}, {table['machine']}; `python benchmarks/speed.py {name}`*", ""]
         parts.append("\n".join(lines))
     (ROOT / "docs" / "BENCHMARKS.md").write_text(told.replace("{{figures}}", "\n".join(parts)))
 
@@ -465,10 +457,10 @@ def main() -> None:
         print(f"skipped: Keras, TensorFlow and JAX ({PEERS} is not there; make peers)")
     for name in [] if given.table else given.sections or list(SECTIONS):
         print(f"-- {name}", flush=True)
-        if (table := SECTIONS[name]()) is None:
+        if name in OF_MNIST and not (DATA / "MNIST").exists():
             print(f"skipped: {name} needs MNIST in {DATA}; set MNIST_LAB_DATA")
             continue
-        table |= {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
+        table = SECTIONS[name]() | {"date": time.strftime("%Y-%m-%d"), "machine": machine()}
         KEPT.mkdir(parents=True, exist_ok=True)
         (KEPT / f"{name}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     write()

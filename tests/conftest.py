@@ -88,3 +88,24 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sources.FAMILIES, "mnist", sources.FAMILIES["mnist"])
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", torchvision.datasets.MNIST.resources)
     mirror.pretend()
+
+
+def quiet_trainer(folder: Path, callbacks: list[Any], from_step: int = -1, **options: Any) -> Any:
+    """A Trainer in this process, on the CPU, that writes curves in ``folder`` and says nothing."""
+    import pytorch_lightning as pl
+
+    from mnist_lab.loggers import CsvLogger
+
+    return pl.Trainer(
+        **{"val_check_interval": 5} | options,
+        accelerator="cpu",
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=CsvLogger(folder / "metrics.csv", from_step),
+        default_root_dir=str(folder),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+    )

@@ -7,13 +7,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from conftest import quiet_trainer
 from torch import nn
 
 from mnist_lab.callbacks import Checkpoints, Curves, NanGuard
 from mnist_lab.classifier import CrossEntropy, DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
-from mnist_lab.loggers import CsvLogger
 from mnist_lab.networks import MLP, Softmax, StridedConvnet
 from mnist_lab.schedules import Exponential, Schedule, Step
 
@@ -56,20 +56,7 @@ def trained(
     model = DigitClassifier(
         network, functools.partial(torch.optim.Adam, lr=rate), schedule or Exponential(floor=0.0), loss
     )
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        max_epochs=-1,
-        callbacks=[Noted(), *callbacks],
-        logger=CsvLogger(folder / "metrics.csv"),
-        default_root_dir=str(folder),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        val_check_interval=5,
-        check_val_every_n_epoch=None,
-    )
+    trainer = quiet_trainer(folder, [Noted(), *callbacks], max_steps=steps)
     trainer.fit(model, datamodule)
     return model, trainer, losses
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import quiet_trainer
 from torch import nn
 
 from mnist_lab.callbacks import Checkpoints, Curves, NanGuard, Progress
 from mnist_lab.classifier import CrossEntropy, DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
-from mnist_lab.loggers import CsvLogger
 from mnist_lab.networks import MLP, Softmax
 from mnist_lab.schedules import Schedule
 
@@ -28,20 +28,7 @@ def fit(
 ) -> DigitClassifier:
     """Train on generated images with plain SGD, evaluating every 5 steps."""
     model = DigitClassifier(network, functools.partial(torch.optim.SGD, lr=rate), Schedule(), loss)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        max_epochs=-1,
-        callbacks=list(callbacks),
-        logger=CsvLogger(folder / "metrics.csv"),
-        default_root_dir=str(folder),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        val_check_interval=5,
-        check_val_every_n_epoch=None,
-    )
+    trainer = quiet_trainer(folder, list(callbacks), max_steps=steps)
     trainer.fit(model, DigitsDataModule("fake", str(folder), batch_size=20, generated=[200, 70]))
     return model
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import quiet_trainer
 
 from mnist_lab.callbacks import Checkpoints, Curves, LeanSteps, NanGuard
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
-from mnist_lab.loggers import CsvLogger
 from mnist_lab.networks import MLP
 from mnist_lab.schedules import OneCycle
 
@@ -70,19 +70,11 @@ def fit(folder: Path, *last: pl.Callback, resume: Path | None = None, **options:
     model = DigitClassifier(MLP([20], keep=0.8), functools.partial(torch.optim.Adam, lr=0.01, fused=True), OneCycle())
     witness = Witness()
     watching = [witness, Curves(7), NanGuard(), Checkpoints(every_n_steps=KEPT)]
-    trainer = pl.Trainer(
-        **{"max_steps": STEPS, "log_every_n_steps": 7} | options,
-        accelerator="cpu",
-        max_epochs=-1,
-        callbacks=[*watching, *last],
-        logger=CsvLogger(folder / "metrics.csv", KEPT if resume else -1),
-        default_root_dir=str(folder),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        val_check_interval=13,
-        check_val_every_n_epoch=None,
+    trainer = quiet_trainer(
+        folder,
+        [*watching, *last],
+        KEPT if resume else -1,
+        **{"max_steps": STEPS, "log_every_n_steps": 7, "val_check_interval": 13} | options,
     )
     data = DigitsDataModule("fake", str(folder), batch_size=20, generated=[200, 70])
     trainer.fit(model, data, ckpt_path=str(resume) if resume else None, weights_only=True)

@@ -89,8 +89,8 @@ class Batches:
         return slice(low + size * self.rank // self.world_size, low + size * (self.rank + 1) // self.world_size)
 
     def _ready(self, images: Tensor) -> Tensor:
-        images, ours = images.unsqueeze(1), images.dtype == torch.uint8
-        if images.dtype == torch.uint8:
+        images, ours = images.unsqueeze(1), images.dtype == torch.uint8  # a copy of ours may be changed in place
+        if ours:
             images = images.float().div_(255)
         if (self.mean, self.std) != (0.0, 1.0):
             images = images.sub_(self.mean).div_(self.std) if ours else (images - self.mean) / self.std
