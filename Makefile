@@ -21,19 +21,19 @@ train: .venv/installed  ## set up, then train and test the pooled convnet
 	$(BIN)/python train.py model=convnet optim=adam
 
 recipes: .venv/installed  ## list the recipes: what each shows, claims and reaches
-	@$(BIN)/python -m mnist_lab.recipes list
+	@$(BIN)/python tools/recipes.py list
 
 reproduce: .venv/installed  ## measure all recipes over their seeds, or one: make reproduce ROW=softmax
-	$(BIN)/python -m mnist_lab.recipes run $(if $(ROW),--only $(ROW)) $(OPTIONS)
+	$(BIN)/python tools/recipes.py run $(if $(ROW),--only $(ROW)) $(OPTIONS)
 
 reproduce-quick: .venv/installed  ## the same with one seed for each recipe that takes under a minute
-	$(BIN)/python -m mnist_lab.recipes run --quick $(OPTIONS)
+	$(BIN)/python tools/recipes.py run --quick $(OPTIONS)
 
 faults: .venv/installed  ## break runs in many ways and write docs/RELIABILITY.md (as root, to mount a small disk)
 	$(BIN)/python tests/faults.py
 
 fuzz: .venv/installed  ## feed 20,000 changed files of each kind to the readers
-	FUZZ_EXAMPLES=20000 $(BIN)/pytest -n 2 tests/test_untrusted.py -k strange
+	FUZZ_EXAMPLES=20000 $(BIN)/pytest -n 2 tests/runs/test_untrusted.py -k strange
 
 bench: .venv/installed  ## measure how fast it is and write docs/BENCHMARKS.md: make bench SECTION=steps
 	$(BIN)/python benchmarks/speed.py $(SECTION)
@@ -43,17 +43,18 @@ peers: benchmarks/peers.txt  ## set up .venv-peers: Keras, TensorFlow and JAX fo
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
-	$(BIN)/python docs/lessons.py
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python tools/lessons.py
+	$(BIN)/python tools/pictures.py
 
 tensorboard: .venv/installed  ## open the dashboard on outputs/
 	@echo "the story of each run: http://localhost:6006/#custom_scalars"
 	$(BIN)/tensorboard --logdir outputs --port 6006
 
-lint: .venv/installed  ## style and types
+lint: .venv/installed  ## style, types, and which part may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

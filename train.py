@@ -3,21 +3,20 @@
 import hydra
 from omegaconf import DictConfig
 
-from mnist_lab import runs, start
-from mnist_lab.errors import reported
+from mnist_lab.errors import exit_on_user_error
+from mnist_lab.runs.directory import register_resolvers
 
-runs.register()
+register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Run the experiment that ``cfg`` describes; its best validation accuracy, for sweeps."""
-    start.quickly()
-    from mnist_lab.experiment import run  # here, so that --help, --cfg and tab completion do not wait for torch
+    from mnist_lab.runs.lifecycle import run  # here, so that --help, --cfg and tab completion do not wait for torch
 
     return run(cfg)
 
 
 if __name__ == "__main__":
-    with reported():
+    with exit_on_user_error():
         main()

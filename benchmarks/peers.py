@@ -1,7 +1,8 @@
 """One training step of Keras, TensorFlow and JAX: ``python peers.py MODEL SIDE STEPS`` prints the milliseconds.
 
-Runs in an environment of its own (``make peers``): these libraries are no dependency of the project. Same networks,
-optimisers and batches as in steps.py; images as float32 in memory, shuffled. The median over five stretches.
+It runs in an environment of its own (``make peers``), because these libraries are not dependencies of the project. The
+networks, optimisers and batch sizes are those of speed.py; images are float32 in memory, shuffled. The figure is the
+median over five stretches of steps.
 """
 
 import itertools
@@ -17,7 +18,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy as np
 
 BATCH = {"softmax": 100, "mlp_relu": 100, "strided_convnet": 100, "convnet": 50}
-RATE = {"softmax": 0.5}
 HIDDEN = (200, 100, 60, 30)
 STRETCHES = 5
 
@@ -118,8 +118,8 @@ def jax_scan(model: str, steps: int) -> list[float]:
     def pool(x: Any) -> Any:
         return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "SAME")
 
-    def dropped(x: Any, key: Any, keep: float) -> Any:
-        return x * jax.random.bernoulli(key, keep, x.shape) / keep
+    def drop(x: Any, key: Any, dropout: float) -> Any:
+        return x * jax.random.bernoulli(key, 1 - dropout, x.shape) / (1 - dropout)
 
     if model == "softmax":
         start = [(jnp.zeros((784, 10)), jnp.zeros(10))]
@@ -140,13 +140,13 @@ def jax_scan(model: str, steps: int) -> list[float]:
         if model == "strided_convnet":
             for layer, stride in zip(layers[:3], (1, 2, 2), strict=True):
                 x = jax.nn.relu(conv(x, layer, stride))
-            keep = 0.75
+            dropout = 0.25
         else:
             x = jax.nn.relu(pool(conv(x, layers[0])))
             x = jax.nn.relu(pool(conv(x, layers[1])))
-            keep = 0.5
+            dropout = 0.5
         x = jax.nn.relu(x.reshape(len(x), -1) @ layers[-2][0] + layers[-2][1])
-        return dropped(x, key, keep) @ layers[-1][0] + layers[-1][1]
+        return drop(x, key, dropout) @ layers[-1][0] + layers[-1][1]
 
     def cross_entropy(layers: Any, x: Any, y: Any, key: Any) -> Any:
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits(layers, x, key)), y[:, None], 1))
@@ -162,8 +162,8 @@ def jax_scan(model: str, steps: int) -> list[float]:
         t = t + 1
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
-        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        layers = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), layers, first, second)
+        learning_rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        layers = jax.tree.map(lambda p, m, v: p - learning_rate * m / (jnp.sqrt(v) + 1e-8), layers, first, second)
         return (layers, first, second, t, key), None
 
     run = jax.jit(lambda state, order: lax.scan(step, state, order)[0])

@@ -1,6 +1,6 @@
-"""The other sides of speed.py, in processes of their own: plain PyTorch loops, and what each of our changes does alone.
+"""What speed.py compares train.py with, each in a process of its own: plain PyTorch loops, loaders and a plain script.
 
-``python plain.py NAME ARGUMENTS...`` prints numbers as JSON.
+``python plain.py FUNCTION ARGUMENTS...`` calls a function of this file and prints its result as JSON.
 """
 
 import functools
@@ -14,18 +14,18 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-STRETCH = 50  # steps; figures are medians over stretches of them
+STRETCH = 50  # steps that are timed together; the figure is the median over stretches
 
 
 def network(overrides: list[str]) -> Any:
-    """What the config describes: its network, its optimiser's class and the size of its batches."""
+    """The network, the optimiser's class and the batch size that the config with ``overrides`` describes."""
     import torch
     from hydra import compose, initialize_config_dir
 
-    from mnist_lab import runs
     from mnist_lab.experiment import classifier
+    from mnist_lab.runs.directory import register_resolvers
 
-    runs.register()
+    register_resolvers()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=overrides)
     kind = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[cfg.optim._target_.rpartition(".")[2]]
@@ -33,20 +33,16 @@ def network(overrides: list[str]) -> Any:
 
 
 def keep_memory() -> None:
-    from mnist_lab.experiment import _keep_freed_memory
+    from mnist_lab.speed.kept_memory import keep_freed_memory
 
-    _keep_freed_memory()
+    keep_freed_memory()
 
 
 def step(side: str, steps: str, *overrides: str) -> float:
-    """Milliseconds a step of a loop by hand, as ``usual`` or at its ``best``: channels-last and fused."""
+    """Milliseconds per step of a plain loop: ``usual``, or ``best`` with channels-last order and a fused optimiser."""
     import torch
     import torch.nn.functional as F
 
-    from mnist_lab.networks import layers, strided_convnet
-
-    layers.Dense._LARGE = 2**62  # plain layers
-    strided_convnet.StridedConvnet._halves = property(lambda self: False, lambda self, value: None)
     net, kind, batch = network(list(overrides))
     best = side == "best"
     net = net.to(memory_format=torch.channels_last if best else torch.contiguous_format).train()
@@ -67,11 +63,11 @@ def step(side: str, steps: str, *overrides: str) -> float:
             done += 1
             if done == int(steps):
                 break
-    return 1000 * median(stretches[2:]) / STRETCH  # the first is none, the second warms up
+    return 1000 * median(stretches[2:]) / STRETCH  # the first is empty, the second is warm-up
 
 
 def in_turn(sides: dict[str, Callable[[], object]], times: int, rounds: int = 7) -> dict[str, float]:
-    """Milliseconds a call of each, the least of the rounds."""
+    """Milliseconds per call of each side, the lowest over the rounds."""
     best: dict[str, float] = {}
     for _ in range(rounds):
         for name, call in sides.items():
@@ -83,63 +79,8 @@ def in_turn(sides: dict[str, Callable[[], object]], times: int, rounds: int = 7)
     return best
 
 
-def one_step(net: Any, batch: int) -> Callable[[], object]:
-    import torch
-    import torch.nn.functional as F
-
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-6, fused=True)
-    images, labels = torch.rand(batch, 1, 28, 28), torch.randint(0, 10, (batch,))
-
-    def call() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(net(images), labels).backward()
-        optimizer.step()
-
-    return call
-
-
-def halves() -> dict[str, float]:
-    """The strided convnet with its first two layers as they are, and in the cheaper form."""
-    import torch
-
-    keep_memory()
-    net, _, batch = network(["model=strided_convnet", "optim=adam", "data.batch_size=100"])
-    net = net.to(memory_format=torch.channels_last)
-    take = one_step(net, batch)
-
-    def with_halves(on: bool) -> None:
-        net._halves = on
-        take()
-
-    return in_turn({"without": lambda: with_halves(False), "with": lambda: with_halves(True)}, 20)
-
-
-def dense() -> dict[str, float]:
-    """The pooled convnet with its dense layer by MKL, and by oneDNN where that is chosen here."""
-    import torch
-
-    from mnist_lab.networks import layers
-
-    keep_memory()
-    net, _, batch = network(["model=convnet", "optim=adam", "data.batch_size=50"])
-    take = one_step(net.to(memory_format=torch.channels_last), batch)
-
-    def from_size(weights: int) -> None:
-        layers.Dense._LARGE = weights
-        take()
-
-    return in_turn({"without": lambda: from_size(2**62), "with": lambda: from_size(2**17)}, 20)
-
-
-def memory(keep: str) -> float:
-    """The strided convnet at its plain best, with freed memory kept or not."""
-    if keep == "kept":
-        keep_memory()
-    return step("best", "600", "model=strided_convnet", "optim=adam", "data.batch_size=100")
-
-
 def gather() -> dict[str, float]:
-    """A thousand images out of 60,000 by [] and by index_select."""
+    """Milliseconds to take a thousand images out of 60,000 by [] and by index_select."""
     import torch
 
     keep_memory()
@@ -148,7 +89,7 @@ def gather() -> dict[str, float]:
 
 
 def loader(images: str, batch: str) -> dict[str, float]:
-    """Millions of images a second through our batches, and the megabytes that they and the data take."""
+    """Millions of images per second through Batches, and the megabytes of the data and of the whole process."""
     import resource
 
     import torch
@@ -162,18 +103,18 @@ def loader(images: str, batch: str) -> dict[str, float]:
     for part in data.split(60_000):
         part.random_(0, 256)
     labels = torch.zeros(number, dtype=torch.int64)
-    batches, rates = iter(Batches(data, labels, int(batch), seed=0)), []
+    batches, speeds = iter(Batches(data, labels, int(batch), seed=0)), []
     for _ in range(7):
         began = time.perf_counter()
         for _ in range(min(number, 240_000) // int(batch)):
             next(batches)
-        rates.append(min(number, 240_000) / (time.perf_counter() - began) / 1e6)
+        speeds.append(min(number, 240_000) / (time.perf_counter() - began) / 1e6)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"rate": median(rates[1:]), "MB": (after - before) / 1024, "data": data.nbytes / 2**20}
+    return {"speed": median(speeds[1:]), "MB": (after - before) / 1024, "data": data.nbytes / 2**20}
 
 
 def torchvision_loader(workers: str) -> float:
-    """Millions of images a second as usually written: torchvision's MNIST, ToTensor, DataLoader; over one epoch."""
+    """Millions of images per second as usually written: torchvision's MNIST, ToTensor, DataLoader; over one epoch."""
     import tempfile
 
     import numpy as np
@@ -199,7 +140,7 @@ def torchvision_loader(workers: str) -> float:
 
 
 def evaluation(*overrides: str) -> dict[str, float]:
-    """Milliseconds for 10,000 images: a loop over batches of 1000 as usually written, and ours."""
+    """Milliseconds to evaluate 10,000 images: by a loop over batches of 1,000 as usually written, and by ours."""
     import torch
     import torch.nn.functional as F
 
@@ -231,7 +172,7 @@ def evaluation(*overrides: str) -> dict[str, float]:
 
 
 def script(root: str, steps: str) -> None:
-    """Softmax regression as a plain script: torchvision's data, a loop by hand, the test."""
+    """Softmax regression as a plain script: torchvision's data, a training loop, the test."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader

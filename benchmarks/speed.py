@@ -1,13 +1,12 @@
-"""How fast it is, beside others: ``make bench``, or ``python benchmarks/speed.py [SECTION...]``.
+"""Measure how fast it is, and compare it with others: ``make bench``, or ``python benchmarks/speed.py [SECTION...]``.
 
-Every comparison runs its sides in turn and states a ratio. Each section keeps its figures, with the machine and the
-date, in docs/results/benchmarks; docs/BENCHMARKS.md is written from these files (``--table`` writes it alone).
-Some sections need MNIST itself, in data/ or where MNIST_LAB_DATA says, and are skipped without it. Keras, TensorFlow
-and JAX are looked for in .venv-peers (``make peers``; skipped without it).
+Every comparison measures its sides in turn and states a ratio. Each section keeps its figures, with the machine and the
+date, in docs/results/benchmarks. docs/BENCHMARKS.md is written from these files; ``--table`` only writes it.
+Some sections need MNIST itself, in data/ or in the folder that MNIST_LAB_DATA names, and are skipped without it. Keras,
+TensorFlow and JAX are expected in .venv-peers (``make peers``) and skipped without it.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -19,22 +18,34 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mnist_lab.recipes import spread
+import mnist_lab
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from recipes import mean_std  # noqa: E402
+
 HERE = Path(__file__).parent
 KEPT = ROOT / "docs" / "results" / "benchmarks"
 PEERS = Path(os.environ.get("PEERS_PYTHON", ROOT / ".venv-peers" / "bin" / "python"))
 DATA = Path(os.environ.get("MNIST_LAB_DATA", ROOT / "data"))
-# The network's recipe: optimiser, batch size; steps measured in train.py and by hand, and by the peers a stretch.
+# For each network: optimiser, batch size, steps in train.py and in the plain loop, steps in a stretch of the peers.
 RECIPES = {
     "softmax": ("sgd", 100, 10_000, 2000),
     "mlp_relu": ("adam", 100, 4000, 600),
     "strided_convnet": ("adam", 100, 1000, 200),
     "convnet": ("adam", 50, 400, 60),
 }
+# The switches of the group speed that change a step, the network on which each is measured, and what it does.
+SWITCHES = (
+    ("lean_steps", "softmax", "lean steps"),
+    ("lean_steps", "mlp_relu", "lean steps"),
+    ("space_to_depth_convs", "strided_convnet", "first convolutions in space-to-depth form"),
+    ("onednn_dense", "convnet", "large dense layers by oneDNN"),
+    ("kept_memory", "strided_convnet", "freed memory kept"),
+)
 ROUNDS = 3
-OF_MNIST = ("bf16_accuracy", "start", "memory", "fast99")  # sections that need it
+OF_MNIST = ("bf16_accuracy", "start", "memory", "fast99")  # sections that need MNIST
 
 Table = dict[str, Any]
 SECTIONS: dict[str, Callable[[], Table]] = {}
@@ -46,7 +57,7 @@ def section(measure: Callable[[], Table]) -> Callable[[], Table]:
 
 
 def run(*command: str | Path) -> tuple[str, float, float]:
-    """What a command prints last, its seconds and its peak of memory in MB."""
+    """The last line a command prints, its seconds and its peak memory in MB. Raises RuntimeError where it fails."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err)
@@ -73,16 +84,14 @@ def peer(model: str, side: str, steps: int) -> float:
 
 
 def train(*overrides: str) -> dict[str, Any]:
-    """The result of a run of train.py, with the milliseconds of its steps by the median over stretches of 50."""
+    """The result of a run of train.py, with ``step_ms``: milliseconds per step, the median over what it logged."""
     with tempfile.TemporaryDirectory() as folder:
         where = f"hydra.run.dir={folder}/run"
         _, seconds, memory = run(sys.executable, ROOT / "train.py", where, *overrides)
-        result: dict[str, Any] = json.loads(Path(folder, "run", "result.json").read_text())
-        with Path(folder, "run", "metrics.csv").open() as file:
-            speeds = [float(row["images_per_second"]) for row in csv.DictReader(file) if row.get("images_per_second")]
-    batch = result["settings"]["data.batch_size"]
-    step = 1000 * batch / median(speeds[1:] or speeds) if speeds else None
-    return result | {"step_ms": step, "seconds": seconds, "memory": memory}
+        ended = mnist_lab.load(Path(folder, "run"))
+        result, speeds = ended.result, list(ended.metrics.get("images_per_second", ()))
+    step = 1000 * result.settings["data.batch_size"] / median(speeds[1:] or speeds) if speeds else None
+    return vars(result) | {"step_ms": step, "seconds": seconds, "memory": memory}
 
 
 def train_step(*overrides: str) -> float:
@@ -99,7 +108,7 @@ def in_turn(sides: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict
 
 
 def ratio(over: list[float], under: list[float]) -> str:
-    """The median of the rounds' ratios, with their range."""
+    """The median ratio over the rounds, with the lowest and the highest."""
     each = [a / b for a, b in zip(over, under, strict=True)]
     return f"{median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
 
@@ -122,7 +131,7 @@ def steps() -> Table:
         }
         if PEERS.exists():
             for name in ("keras", "tf.function", "jax"):
-                some = few // 5 if name == "jax" and "convnet" in model else few  # half a second a step
+                some = few // 5 if name == "jax" and "convnet" in model else few  # half a second per step
                 sides[name] = lambda m=model, s=name, n=some: peer(m, s, n)
         measured = in_turn(sides)
         ours = measured["train.py"]
@@ -134,9 +143,9 @@ def steps() -> Table:
         )
         print(rows[-1], flush=True)
     return {
-        "text": "Milliseconds, in train.py with its logging, progress and checks. *Usual*: plain PyTorch as tutorials "
-        "write it (NCHW, plain update). *Best*: the same with channels-last order and fused updates. Keras by `fit`, "
-        "TensorFlow by `tf.function`, JAX by `lax.scan`; the same networks, optimisers and batches.",
+        "text": "Milliseconds per step. train.py includes its logging, progress and checks. *Usual*: plain PyTorch as "
+        "tutorials write it (NCHW, plain update). *Best*: the same with channels-last order and fused updates. Keras "
+        "by `fit`, TensorFlow by `tf.function`, JAX by `lax.scan`; the same networks, optimisers and batch sizes.",
         "columns": ["network", "batch", "usual", "best", "train.py", "Keras", "TensorFlow", "JAX"]
         + ["train.py / best", "train.py / Keras"],
         "rows": rows,
@@ -145,40 +154,34 @@ def steps() -> Table:
 
 @section
 def changes() -> Table:
-    """What each change brings, alone"""
+    """What each change brings"""
     rows = []
 
     def row(what: str, where: str, without: list[float], with_it: list[float], unit: str = "ms") -> None:
         rows.append([what, where, f"{number(without)} {unit}", f"{number(with_it)} {unit}", ratio(with_it, without)])
         print(rows[-1], flush=True)
 
-    for model in ("softmax", "mlp_relu"):
+    for switch, model, what in SWITCHES:
         options = [*recipe(model), f"trainer.max_steps={RECIPES[model][2]}"]
-        measured = in_turn(
-            {
-                "without": lambda o=options: train_step(*o, "callbacks.lean=null"),
-                "with": lambda o=options: train_step(*o),
-            }
-        )
-        row("lean steps (callbacks/lean.py)", f"a step of {model}", measured["without"], measured["with"])
-    for what, where, name in (
-        ("first layers in halves (networks/layers.py)", "a step of strided_convnet", "halves"),
-        ("large dense layers by oneDNN (networks/layers.py)", "a step of convnet", "dense"),
-        ("images gathered by index_select (data/batches.py)", "1,000 images", "gather"),
-    ):
-        pairs = [plain(name) for _ in range(ROUNDS)]
-        row(what, where, [p["without"] for p in pairs], [p["with"] for p in pairs])
-    measured = in_turn({"freed": lambda: plain("memory", "freed"), "kept": lambda: plain("memory", "kept")})
-    row("freed memory kept (experiment.py)", "a plain step of strided_convnet", measured["freed"], measured["kept"])
+        sides: dict[str, Callable[[], float]] = {
+            "off": lambda o=options, s=switch: train_step(*o, f"speed.{s}=false"),
+            "on": lambda o=options, s=switch: train_step(*o, f"speed.{s}=true"),
+        }
+        measured = in_turn(sides)
+        row(f"{what} (speed/{switch}.py)", f"a step of {model}", measured["off"], measured["on"])
+    pairs = [plain("gather") for _ in range(ROUNDS)]
+    gathered = "images gathered by index_select (data/batches.py)"
+    row(gathered, "1,000 images", [pair["without"] for pair in pairs], [pair["with"] for pair in pairs])
+    begin, end = "from mnist_lab.speed.deferred_imports import defer_imports", "import pytorch_lightning"
     measured = in_turn(
         {
-            "all": lambda: run(sys.executable, "-c", "import pytorch_lightning")[1],
-            "quick": lambda: run(sys.executable, "-c", "from mnist_lab import start; start.quickly()")[1],
+            "off": lambda: run(sys.executable, "-c", f"{begin}; {end}")[1],
+            "on": lambda: run(sys.executable, "-c", f"{begin}; defer_imports(); {end}")[1],
         }
     )
-    row("imports left for later (start.py)", "import of Lightning", measured["all"], measured["quick"], "s")
+    row("deferred imports (speed/deferred_imports.py)", "import of Lightning", measured["off"], measured["on"], "s")
     return {
-        "text": "Each is switched off and on, everything else the same.",
+        "text": "Each change is switched off and on; everything else is the same.",
         "columns": ["change", "measured on", "without", "with", "ratio"],
         "rows": rows,
     }
@@ -206,9 +209,8 @@ def precision() -> Table:
         )
         print(rows[-1], flush=True)
     return {
-        "text": "Milliseconds a step, float32 at its plain best, in train.py, and in train.py with "
-        "`trainer.precision=bf16-mixed`; how many times as fast bf16 is as each. "
-        "Two rounds.",
+        "text": "Milliseconds per step: the best plain loop in float32, train.py in float32, and train.py with "
+        "`trainer.precision=bf16-mixed`; then how many times as fast bf16 is as each of the other two. Two rounds.",
         "columns": ["network", "best, float32", "train.py, float32", "train.py, bf16", "times train.py", "times best"],
         "rows": rows,
     }
@@ -222,12 +224,11 @@ def bf16_accuracy() -> Table:
         options = ["model=convnet", "optim=adam", "data=mnist", f"data.root={DATA}", f"trainer.precision={kind}"]
         runs = [train(*options, f"seed={seed}") for seed in range(5)]
         reached = [100 * r["test_accuracy"] for r in runs]
-        rows.append([kind, spread(reached), number([r["fit_seconds"] for r in runs])])
+        rows.append([kind, mean_std(reached), number([r["fit_seconds"] for r in runs])])
         print(rows[-1], flush=True)
     return {
-        "text": "`python train.py model=convnet optim=adam data=mnist trainer.precision=...`, 1,000 steps, "
-        "seeds 0 to 4: "
-        "percent of the test images, mean ± standard deviation, and seconds of training.",
+        "text": "`python train.py model=convnet optim=adam data=mnist trainer.precision=...`, 1,000 steps, seeds 0 to "
+        "4: test accuracy in percent, mean ± standard deviation, and seconds of training.",
         "columns": ["precision", "test accuracy, %", "seconds"],
         "rows": rows,
     }
@@ -240,14 +241,14 @@ def data() -> Table:
     usual = in_turn({w: lambda w=w: plain("torchvision_loader", w) for w in ("0", "2")})
     for images, batch in ((60_000, 10), (60_000, 100), (60_000, 1000), (600_000, 100), (6_000_000, 100)):
         ours = [plain("loader", str(images), str(batch)) for _ in range(ROUNDS)]
-        rates = [o["rate"] for o in ours]
+        speeds = [o["speed"] for o in ours]
         more = number([o["MB"] - o["data"] for o in ours])
-        against = ratio(rates, max(usual.values(), key=median)) if (images, batch) == (60_000, 100) else "-"
-        rows.append([f"{images:,}", batch, number(rates), number([o["data"] for o in ours]), more, against])
+        against = ratio(speeds, max(usual.values(), key=median)) if (images, batch) == (60_000, 100) else "-"
+        rows.append([f"{images:,}", batch, number(speeds), number([o["data"] for o in ours]), more, against])
         print(rows[-1], flush=True)
     return {
-        "text": "Millions of images a second, shuffled, from uint8 in memory to float32 batches; megabytes of the data "
-        "and of all else. torchvision's MNIST with ToTensor and DataLoader gives, at batches of 100, "
+        "text": "Millions of images per second, shuffled, from uint8 in memory to float32 batches; megabytes of the "
+        "data and of everything else. torchvision's MNIST with ToTensor and DataLoader, in batches of 100, reaches "
         f"{number(usual['0'])} without workers and {number(usual['2'])} with two.",
         "columns": ["images", "batch", "million/s", "data, MB", "more, MB", "times DataLoader"],
         "rows": rows,
@@ -264,7 +265,7 @@ def evaluation() -> Table:
         rows.append([model, number(usual), number(ours), ratio(ours, usual)])
         print(rows[-1], flush=True)
     return {
-        "text": "Milliseconds for loss and accuracy, by a loop over batches of 1,000 and by ours.",
+        "text": "Milliseconds for loss and accuracy, by a plain loop over batches of 1,000 and by mnist_lab.",
         "columns": ["network", "loop by hand", "ours", "ratio"],
         "rows": rows,
     }
@@ -294,8 +295,8 @@ def start() -> Table:
         )
         print(rows[-1], flush=True)
     return {
-        "text": "From the command to its end, and the peak of memory: a plain script (torch and torchvision only); the "
-        "imports alone of torch, torchvision, Lightning and Hydra; train.py, with TensorBoard.",
+        "text": "Seconds from the start of the process to its end, and its peak memory: a plain script (torch and "
+        "torchvision only); only the imports of torch, torchvision, Lightning and Hydra; train.py with TensorBoard.",
         "columns": ["what", "plain script", "imports alone", "train.py", "train.py / script", "train.py / imports"],
         "rows": rows,
     }
@@ -303,15 +304,17 @@ def start() -> Table:
 
 @section
 def memory() -> Table:
-    """Peak of memory"""
-    imports = run(sys.executable, "-c", "from mnist_lab import start; start.quickly(); import mnist_lab.experiment")[2]
+    """Peak memory"""
+    deferred = "from mnist_lab.speed.deferred_imports import defer_imports; defer_imports()"
+    imports = run(sys.executable, "-c", f"{deferred}; import mnist_lab.experiment, mnist_lab.tensorboard")[2]
     rows = [["the imports of train.py alone", f"{imports:.0f}", "-"]]
     for model in RECIPES:
         peak = train(*recipe(model), "data=mnist", f"data.root={DATA}", "trainer.max_steps=100")["memory"]
         rows.append([f"train.py model={model}", f"{peak:.0f}", f"{peak - imports:.0f}"])
         print(rows[-1], flush=True)
     return {
-        "text": "Of the whole process, in MB: MNIST in memory, training, validation, test; and above the imports.",
+        "text": "Of the whole process, in MB, with MNIST in memory: training, validation and test; and how much of it "
+        "is above the imports.",
         "columns": ["what", "MB", "above the imports"],
         "rows": rows,
     }
@@ -319,7 +322,7 @@ def memory() -> Table:
 
 @section
 def growth() -> Table:
-    """How a step grows"""
+    """How the time of a step grows"""
     rows = []
     cases: list[tuple[str, list[str], str]] = [
         *(
@@ -344,9 +347,9 @@ def growth() -> Table:
         rows[-1].append(ratio(measured["train.py"], measured["best"]))
         print(rows[-1], flush=True)
     return {
-        "text": "Milliseconds a step of the ReLU MLP, changed in one thing: batches (of 100 otherwise), or two layers "
-        "of some width (200, 100, 60 and 30 otherwise). One round. "
-        "Loading, above, has the growth with the number of images.",
+        "text": "Milliseconds per step of the ReLU MLP with one change: the batch size (otherwise 100), or two hidden "
+        "layers of one width (otherwise 200, 100, 60 and 30). One round. *Loading data*, above, shows how loading "
+        "depends on the number of images.",
         "columns": ["changed", "best", "train.py", "ratio"],
         "rows": rows,
     }
@@ -358,11 +361,11 @@ def fast99() -> Table:
     runs = [train("experiment=fast99", f"data.root={DATA}", f"seed={seed}") for seed in range(10)]
     reached = [100 * r["test_accuracy"] for r in runs]
     return {
-        "text": "`python train.py experiment=fast99`, seeds 0 to 9, each a process: percent of the test images, tested "
-        "once; seconds of training, and of the process from its start to its end.",
+        "text": "`python train.py experiment=fast99`, seeds 0 to 9, each in its own process: test accuracy in percent, "
+        "measured once; seconds of training, and of the process from its start to its end.",
         "columns": ["test accuracy, %", "least", "training, s", "whole process, s", "slowest, s", "precision"],
         "rows": [
-            [spread(reached), f"{min(reached):.2f}"]
+            [mean_std(reached), f"{min(reached):.2f}"]
             + [number([r["fit_seconds"] for r in runs]), number([r["seconds"] for r in runs])]
             + [number(max(r["seconds"] for r in runs)), runs[0]["precision"]]
         ],
@@ -373,7 +376,7 @@ def machine() -> str:
     """Processor, cores and versions."""
     import torch
 
-    from mnist_lab.provenance import provenance
+    from mnist_lab.runs.provenance import provenance
 
     facts = provenance()
     libraries = ", ".join(f"{n} {facts['versions'][n]}" for n in ("torch", "torchvision", "pytorch-lightning"))
@@ -385,12 +388,12 @@ def machine() -> str:
 
 
 def kept(name: str) -> Table | None:
-    """What a section has measured."""
+    """The kept figures of a section, if any."""
     path = KEPT / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
-# What is aimed at: the section, the row's first cell, the column, and the least or most that will do.
+# The targets: the section, how the first cell of the row begins, the column, and the bound.
 TARGETS = [
     *(
         ("steps", model, "train.py / best", "<=", bound)
@@ -410,8 +413,8 @@ TARGETS = [
 
 
 def targets() -> list[str]:
-    """What is aimed at, beside what is reached."""
-    lines = ["## What is aimed at, and what is reached", "", "| figure | aim | reached | |", "|---|---|---|---|"]
+    """The table of the targets and the figures reached."""
+    lines = ["## Targets", "", "| figure | target | reached | |", "|---|---|---|---|"]
     for name, first, column, sign, bound in TARGETS:
         if not (table := kept(name)):
             continue
@@ -432,8 +435,8 @@ def targets() -> list[str]:
 
 
 def write() -> None:
-    """docs/BENCHMARKS.md, the text of about.md around the figures that are kept."""
-    told = (HERE / "about.md").read_text()
+    """Write docs/BENCHMARKS.md: the text of about.md around the kept figures."""
+    about = (HERE / "about.md").read_text()
     parts = ["\n".join(targets())]
     for name, measure in SECTIONS.items():
         if not (table := kept(name)):
@@ -443,18 +446,18 @@ def write() -> None:
         lines += ["| " + " | ".join(map(str, row)) + " |" for row in table["rows"]]
         lines += ["", f"*{table['date']}, {table['machine']}; `python benchmarks/speed.py {name}`*", ""]
         parts.append("\n".join(lines))
-    (ROOT / "docs" / "BENCHMARKS.md").write_text(told.replace("{{figures}}", "\n".join(parts)))
+    (ROOT / "docs" / "BENCHMARKS.md").write_text(about.replace("{{figures}}", "\n".join(parts)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--table", action="store_true", help="measure nothing, write docs/BENCHMARKS.md")
+    parser.add_argument("--table", action="store_true", help="only write docs/BENCHMARKS.md")
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
         parser.error(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     if not PEERS.exists() and not given.table:
-        print(f"skipped: Keras, TensorFlow and JAX ({PEERS} is not there; make peers)")
+        print(f"skipped: Keras, TensorFlow and JAX ({PEERS} does not exist; make peers)")
     for name in [] if given.table else given.sections or list(SECTIONS):
         print(f"-- {name}", flush=True)
         if name in OF_MNIST and not (DATA / "MNIST").exists():

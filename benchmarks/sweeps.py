@@ -1,7 +1,7 @@
 """What a sweep costs besides training: ``python benchmarks/sweeps.py``.
 
-A sweep of many short jobs in one process (softmax regression, 100 steps, data=mnist5k), against the same job as a
-process of its own; and the report over many results. Both sides of each run in turn.
+A sweep of many short jobs in one process (softmax regression, 100 steps, data=mnist5k) against the same job in a
+process of its own, in turn; and the report over many results.
 """
 
 import argparse
@@ -25,19 +25,19 @@ def seconds(*command: str, cwd: str) -> float:
 
 def sweep(jobs: int, logger: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        alone, together = [], []
-        job = [*JOB, f"logger={logger}", "hydra.callbacks.report.page=false"]
+        single, together = [], []
+        job = [*JOB, f"logger={logger}", "sweep.page=false"]
         for i in range(3):
-            alone.append(seconds(TRAIN, *job, f"seed={i}", cwd=folder))
+            single.append(seconds(TRAIN, *job, f"seed={i}", cwd=folder))
             if i < 2:
                 together.append(seconds(TRAIN, "--multirun", *job, f"seed=range(0,{jobs})", cwd=folder))
-        one, trained = min(alone), []
+        one, trained = min(single), []
         for path in Path(folder).glob("outputs/sweeps/*/*/result.json"):
             result = json.loads(path.read_text())
             trained.append(result["fit_seconds"] + result["test_seconds"])
         each = (min(together) - one) / (jobs - 1)
         print(
-            f"logger={logger}: a process for one job {one:.2f} s ({', '.join(f'{s:.2f}' for s in alone)}); "
+            f"logger={logger}: a process for one job {one:.2f} s ({', '.join(f'{s:.2f}' for s in single)}); "
             f"{jobs} jobs in one process {min(together):.1f} s ({', '.join(f'{s:.1f}' for s in together)}): "
             f"{each:.3f} s a job, of which {sum(trained) / len(trained):.3f} s fit and test; ratio {each / one:.3f}"
         )

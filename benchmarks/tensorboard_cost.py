@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 TRAIN = Path(__file__).parents[1] / "train.py"
-OFF = ["callbacks.histograms=null", "callbacks.pictures=null", "callbacks.outcome=null"]
-OFF += ["callbacks.curves.gradient_norm=false", "logger.layout=false", "logger.config=false"]
+OFF = [f"callbacks.{name}=null" for name in ("graph", "histograms", "images", "test_report")]
+OFF += ["callbacks.train_metrics.gradient_norm=false", "logger.layout=false", "logger.config=false"]
 TIMES = 4
 
 
@@ -48,8 +48,8 @@ def compare(folder: Path, arguments: list[str]) -> None:
 
 def clocked() -> None:
     """Be train.py, with a clock on each item; the seconds go to clocks.json in the run directory."""
-    from mnist_lab import loggers
-    from mnist_lab.callbacks import curves, histograms, outcome, pictures
+    from mnist_lab.callbacks import TrainMetrics
+    from mnist_lab.tensorboard import Graph, Histograms, ImageLogger, TensorBoard, TestReport, test_report
 
     spent: dict[str, float] = defaultdict(float)
 
@@ -66,18 +66,18 @@ def clocked() -> None:
 
         setattr(owner, name, timed)
 
-    clock(loggers.TensorBoard, "log_metrics", "scalars (without the rest)")
-    clock(loggers.TensorBoard, "log_graph", "graph, layout, config (without the rest: graph)")
-    clock(curves.Curves, "on_before_optimizer_step", "norm of the gradient")
-    clock(histograms.Histograms, "show", "histograms")
-    clock(pictures.Pictures, "_show_batch", "batch with its mistakes")
-    clock(pictures.Pictures, "_show_first_layer", "first layer")
-    clock(pictures.Pictures, "_show_activations", "activations")
-    clock(outcome.Outcome, "on_test_batch_end", "collecting the test")
-    clock(outcome.Outcome, "_show_worst", "worst digits")
-    clock(outcome.drawing, "confusion", "confusion matrix, drawing")
-    clock(outcome, "add_pr_curves", "precision and recall")
-    clock(outcome, "project", "projector")
+    clock(TensorBoard, "log_metrics", "scalars, layout, config")
+    clock(Graph, "on_train_start", "graph")
+    clock(TrainMetrics, "on_before_optimizer_step", "norm of the gradient")
+    clock(Histograms, "show", "histograms")
+    clock(ImageLogger, "_show_batch", "batch with its mistakes")
+    clock(ImageLogger, "_show_first_layer", "first layer")
+    clock(ImageLogger, "_show_activations", "activations")
+    clock(TestReport, "on_test_end", "all of the test")
+    clock(test_report, "worst_digits", "worst digits")
+    clock(test_report.images, "confusion", "confusion matrix")
+    clock(test_report, "add_pr_curves", "precision and recall")
+    clock(test_report, "write_projector", "projector")
     sys.argv[0] = str(TRAIN)
     try:
         runpy.run_path(str(TRAIN), run_name="__main__")
@@ -86,7 +86,7 @@ def clocked() -> None:
         Path(folder, "clocks.json").write_text(json.dumps(spent))
 
 
-def shares(folder: Path, arguments: list[str]) -> None:
+def each_cost(folder: Path, arguments: list[str]) -> None:
     _, seconds = train(folder / "clocked", "--clocked", *arguments, script=Path(__file__))
     spent = json.loads((folder / "clocked" / "clocks.json").read_text())
     for item, each in spent.items():
@@ -101,7 +101,7 @@ def main() -> None:
         return
     arguments = sys.argv[1:] or ["model=softmax", "optim=sgd", "data=mnist"]
     with tempfile.TemporaryDirectory() as folder:
-        shares(Path(folder), arguments)
+        each_cost(Path(folder), arguments)
         compare(Path(folder), arguments)
 
 

@@ -1,6 +1,6 @@
-"""What the live view costs: the same runs with and without, in turn. ``python benchmarks/view.py [--rounds 3]``
+"""Measures what the live view costs, by the same runs with and without it, in turn: ``python benchmarks/view.py``.
 
-Prints, for each network, the ratio of the seconds of training with a view to those without: median, least, greatest.
+Prints, for each network, the seconds of training with a view over those without: median, least and greatest ratio.
 """
 
 import argparse
@@ -20,14 +20,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--views", nargs="+", default=["file"])
-    parser.add_argument("options", nargs="*", help="more for train.py, such as trainer=cuda")
-    given = parser.parse_args()
-    print(f"{'model':<18}{'view':<8}seconds with / without, median of {given.rounds} (least to greatest)    frames")
+    parser.add_argument("options", nargs="*", help="further overrides for train.py, such as trainer=cuda")
+    args = parser.parse_args()
+    print(f"{'model':<18}{'view':<8}seconds with / without, median of {args.rounds} (least to greatest)    frames")
     for model, steps in STEPS.items():
-        for view in given.views:
+        for view in args.views:
             ratios, frames = [], 0
-            for _ in range(given.rounds):
-                options = [f"model={model}", f"trainer.max_steps={steps}", *given.options]
+            for _ in range(args.rounds):
+                options = [f"model={model}", f"trainer.max_steps={steps}", *args.options]
                 without, _ = fit_seconds("view=off", *options)
                 browser = ["view.browser=false"] if view == "web" else []
                 seconds, frames = fit_seconds(f"view={view}", *browser, *options)
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def fit_seconds(*options: str) -> tuple[float, int]:
-    """Of a run of train.py with ``options``: how long it trained, and how many frames it recorded."""
+    """How long a run of train.py with ``options`` trained, and how many frames it recorded."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         run_dir = Path(folder) / "run"
         command = [sys.executable, "train.py", f"hydra.run.dir={run_dir}", "data=mnist5k", "test=false", *options]

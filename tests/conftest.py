@@ -1,4 +1,4 @@
-"""What the tests share: real runs of train.py in processes of their own."""
+"""What the tests share: runs in this process by ``mnist_lab.train``, and runs of train.py in processes of their own."""
 
 import json
 import os
@@ -13,15 +13,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # faults and mirror, from every folder
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and threads that wait for each other's core crawl
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as on a newcomer's machine
+os.environ.pop("MNIST_LAB_DATA", None)
+os.environ.pop("HYDRA_FULL_ERROR", None)
 
 import started
+
+import mnist_lab
 
 ROOT = Path(__file__).parents[1]
 
 
 @dataclass
-class Run:
-    """A finished run of train.py: what it said, and the directory it left."""
+class Process:
+    """A finished process of train.py: what it printed, and the directory it left."""
 
     code: int
     out: str
@@ -42,18 +47,35 @@ class Run:
         return lines[0]
 
 
+Run = Process
+Lab = Callable[..., mnist_lab.Run]
+Train = Callable[..., Process]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Runs ``mnist_lab.train`` in this process, from an empty folder; ``to`` names the run directory in it."""
+    monkeypatch.chdir(tmp_path)
+    return lab_in(tmp_path)
+
+
+def lab_in(folder: Path) -> Lab:
+    """What ``lab`` does, from ``folder``."""
+
+    def run(*overrides: str, to: str = "run") -> mnist_lab.Run:
+        elsewhere = {"resume", "hydra.run.dir"} & {override.split("=")[0] for override in overrides}
+        return mnist_lab.train(*overrides, *([] if elsewhere else [f"hydra.run.dir={folder / to}"]))
+
+    return run
+
+
 def environment(**more: str) -> dict[str, str]:
-    """As a newcomer's: no data folder is named, and no GPU is seen."""
-    hidden = ("MNIST_LAB_DATA", "HYDRA_FULL_ERROR")
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return kept | {"CUDA_VISIBLE_DEVICES": ""} | more
+    """Of a process that a test starts."""
+    return dict(os.environ) | more
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *arguments]
-
-
-Train = Callable[..., Run]
 
 
 @pytest.fixture
@@ -65,14 +87,14 @@ def train(tmp_path: Path) -> Train:
 def trains_in(folder: Path) -> Train:
     """What ``train`` does, from ``folder``."""
 
-    def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run", limit: int | None = None) -> Run:
+    def run(*arguments: str, env: dict[str, str] | None = None, to: str = "run", limit: int | None = None) -> Process:
         directory = folder / to
         elsewhere = {"resume", "hydra.run.dir", "--multirun"} & {argument.split("=")[0] for argument in arguments}
         where = [] if elsewhere else [f"hydra.run.dir={directory}"]
         said = Path(tempfile.mkdtemp(prefix="said-", dir=folder))
         script, given = ROOT / "train.py", [*arguments, *where]
         code = started.run(script, given, folder, environment(**(env or {})), said, limit)
-        return Run(code, (said / "out").read_text(), (said / "err").read_text(), directory)
+        return Process(code, (said / "out").read_text(), (said / "err").read_text(), directory)
 
     return run
 
@@ -91,17 +113,17 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quiet_trainer(folder: Path, callbacks: list[Any], from_step: int = -1, **options: Any) -> Any:
-    """A Trainer in this process, on the CPU, that writes curves in ``folder`` and says nothing."""
+    """A Trainer in this process, on the CPU, that writes curves in ``folder`` and prints nothing."""
     import pytorch_lightning as pl
 
-    from mnist_lab.loggers import CsvLogger
+    from mnist_lab.callbacks import CsvLogger
 
     return pl.Trainer(
         **{"val_check_interval": 5} | options,
         accelerator="cpu",
         max_epochs=-1,
         callbacks=callbacks,
-        logger=CsvLogger(folder / "metrics.csv", from_step),
+        logger=CsvLogger(folder, from_step),
         default_root_dir=str(folder),
         enable_checkpointing=False,
         enable_progress_bar=False,

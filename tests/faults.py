@@ -20,17 +20,17 @@ from pathlib import Path
 
 import mirror
 import torch
-from conftest import Run, command, environment
+from conftest import Process, command, environment
 
-from mnist_lab import runs
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import fetch
 from mnist_lab.errors import UserError
+from mnist_lab.runs.checkpoints import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 
 RUN = [
     "model=mlp_relu",
     "model.hidden=[32]",
-    "model.keep=0.75",
+    "model.dropout=0.25",
     "schedule=exponential",
     "data=fake",
     "data.batch_size=50",
@@ -51,11 +51,11 @@ def start(*arguments: str, script: list[str] | None = None, cwd: Path | None = N
     )
 
 
-def finished(*arguments: str) -> Run:
+def finished(*arguments: str) -> Process:
     process = start(*arguments)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
-    return Run(0, out, err, Path())
+    return Process(0, out, err, Path())
 
 
 def learning(directory: Path) -> list[str]:
@@ -76,7 +76,7 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
     for i in range(count):
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
         begun = (directory / "checkpoints" / "last.ckpt").exists()
-        before = runs.step_of(runs.checkpoint(str(directory), "last")) if begun else 0
+        before = find_checkpoint(directory).step if begun else 0
         process = start(*([f"resume={directory}"] if begun else [*RUN, FOREVER, f"hydra.run.dir={directory}"]))
         deadline = time.monotonic() + 120
         metrics = directory / "metrics.csv"
@@ -94,11 +94,11 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
             assert f"python train.py resume={os.path.relpath(directory)}" in out
         ends[number.name] += 1
         if (directory / "checkpoints" / "last.ckpt").exists():
-            step = runs.step_of(runs.checkpoint(str(directory), "last"))
+            step = find_checkpoint(directory).step
             assert step >= before
             if number != signal.SIGKILL:
                 assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
-    end = runs.step_of(runs.checkpoint(str(directory), "last")) + 30
+    end = find_checkpoint(directory).step + 30
     finished(f"resume={directory}", f"trainer.max_steps={end}")
     finished(*RUN, f"trainer.max_steps={end}", f"hydra.run.dir={folder / 'whole'}")
     whole, killed = last(folder / "whole"), last(directory)
@@ -110,7 +110,7 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
 
 def full_disks(folder: Path, count: int, chance: random.Random) -> str:
     """Runs in a file system that fills up at a random moment."""
-    ends, full = Counter[str](), "one line, status failed"
+    ends, full, kept_some = Counter[str](), "one line, status failed", 0
     while ends[full] < count:
         disk = folder / f"disk{ends.total()}"
         disk.mkdir()
@@ -125,13 +125,16 @@ def full_disks(folder: Path, count: int, chance: random.Random) -> str:
                 assert len(lines) == 1, err
                 assert "the disk is full" in lines[0]
             kept = list(disk.glob("checkpoints/*.ckpt"))
-            assert all(runs.damage(path) is None for path in kept), [runs.damage(path) for path in kept]
+            for path in kept:
+                verify_checkpoint(path)
+            kept_some += bool(kept)
             if (disk / "result.json").exists():
                 status = json.loads((disk / "result.json").read_text())["status"]
                 assert status == ("failed" if process.returncode else "done")
             ends[full if process.returncode else "more had room enough and were done"] += 1
         finally:
             subprocess.run(["umount", disk], check=True)
+    assert kept_some, "no disk was large enough for a checkpoint: nothing was tried"
     return ", ".join(f"{times} {end}" for end, times in ends.items())
 
 
@@ -160,8 +163,10 @@ def damaged_checkpoints(folder: Path, count: int, chance: random.Random) -> str:
     for _ in range(count):
         _, changed = mutated(data, chance)
         good.write_bytes(changed)
-        if runs.damage(good):
-            assert runs.checkpoint(str(folder / "good"), "last").name == "previous.ckpt"
+        try:
+            verify_checkpoint(good)
+        except DamagedCheckpoint:
+            assert find_checkpoint(folder / "good").path.name == "previous.ckpt"
             ends["found out, the one before taken"] += 1
         else:
             assert all(torch.equal(value, weights[name]) for name, value in last(folder / "good").items())

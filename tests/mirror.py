@@ -43,7 +43,7 @@ def packed() -> dict[str, bytes]:
 def pretend() -> None:
     """Make the pretended data set the one that data=mnist means."""
     sums = tuple(hashlib.sha256(data).hexdigest() for data in contents())
-    family = replace(sources.FAMILIES["mnist"], sha256=sums, train_counts=(6000,) * 10, test_counts=(1000,) * 10)
+    family = replace(sources.FAMILIES["mnist"], sha256=sums, counts=((6000,) * 10, (1000,) * 10))
     sources.FAMILIES["mnist"] = family
     torchvision.datasets.MNIST.resources = [(name, hashlib.md5(data).hexdigest()) for name, data in packed().items()]
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from conftest import quiet_trainer
 from torch import nn
 
-from mnist_lab.callbacks import Checkpoints, Curves, NanGuard
+from mnist_lab.callbacks import Checkpoints, NanGuard, TrainMetrics
 from mnist_lab.classifier import CrossEntropy, DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
-from mnist_lab.networks import MLP, Softmax, StridedConvnet
+from mnist_lab.networks import MLP, Convnet, Softmax
 from mnist_lab.schedules import Exponential, Schedule, Step
 
 
@@ -63,8 +63,8 @@ def trained(
 
 NETWORKS = {
     "softmax": Softmax,
-    "mlp": lambda: MLP([30, 20], keep=0.75),
-    "strided": lambda: StridedConvnet([4, 8], [5, 4], [2, 2], hidden=20, keep=0.75),
+    "mlp": lambda: MLP([30, 20], dropout=0.25),
+    "strided": lambda: Convnet([4, 8], [5, 4], [2, 2], hidden=20, dropout=0.25),
 }
 # A change that is meant to leave the mathematics alone must leave these alone. Where one is meant to change them, the
 # failing test prints the new ones.
@@ -83,7 +83,7 @@ def test_golden_losses(name: str, tmp_path: Path) -> None:
 
 
 def test_evaluation_is_the_mean_over_images_with_dropout_off(tmp_path: Path) -> None:
-    model, trainer, _ = trained(MLP([20], keep=0.5), tmp_path, eval_batch_size=30)  # 30, 30, 10
+    model, trainer, _ = trained(MLP([20], dropout=0.5), tmp_path, eval_batch_size=30)  # 30, 30, 10
     trainer.test(model, trainer.datamodule, verbose=False)
     images, labels = trainer.datamodule.test
     model.eval()
@@ -122,7 +122,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_cause(written_out: bool,
         nn.init.constant_(network.linear.weight, math.inf)
     else:
         nn.init.normal_(network.linear.weight, std=50)
-    with pytest.raises(UserError, match=r"at step 0, batch 0 of its pass: .*" + cure):
+    with pytest.raises(UserError, match=r"at step 0, batch 0 of its epoch: .*" + cure):
         trained(network, tmp_path, loss=CrossEntropy(written_out=written_out), callbacks=(NanGuard(),))
 
 
@@ -149,8 +149,8 @@ def test_checkpoints_by_the_clock(tmp_path: Path) -> None:
     assert [checkpoint["global_step"] for checkpoint in saved] == [12, 12]  # after the last step, and at the end
 
 
-def test_curves_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None:
-    _, _, losses = trained(Softmax(), tmp_path, steps=12, callbacks=(Curves(every_n_steps=5),))
+def test_train_metrics_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) -> None:
+    _, _, losses = trained(Softmax(), tmp_path, steps=12, callbacks=(TrainMetrics(every_n_steps=5),))
     rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
     noted = {
         int(row[0]): float(row[rows[0].index("train_loss")]) for row in rows[1:] if row[rows[0].index("train_loss")]
@@ -176,14 +176,14 @@ def test_the_seed_fixes_every_bit_of_the_weights(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("interval", "every"), [("step", 4), ("epoch", 1)])
-def test_the_rate_falls_by_steps_or_by_passes(interval: str, every: int, tmp_path: Path) -> None:
+def test_the_rate_falls_by_steps_or_by_epochs(interval: str, every: int, tmp_path: Path) -> None:
     rates: list[float] = []
 
     class Rates(pl.Callback):
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             rates.append(optimizer.param_groups[0]["lr"])
 
-    # 80 of the 200 images are held out, so 6 batches of 20 make a pass.
+    # 80 of the 200 images are held out, so 6 batches of 20 make an epoch.
     schedule = Step(interval=interval, every=every, factor=0.5)
     trained(Softmax(), tmp_path, steps=13, rate=0.1, schedule=schedule, callbacks=(Rates(),), validation_size=80)
     unit = {"step": 4, "epoch": 6}[interval]

@@ -10,10 +10,10 @@ from conftest import ROOT, command, environment
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import runs
-from mnist_lab.config import build, check, flat
+from mnist_lab.config import check, check_node, flatten_config
 from mnist_lab.errors import UserError
-from mnist_lab.experiment import classifier, trainer_settings
+from mnist_lab.experiment import build, classifier, trainer_settings
+from mnist_lab.runs.directory import register_resolvers
 
 CONF = ROOT / "conf"
 OPTIONS = [
@@ -26,7 +26,7 @@ EXPERIMENTS = [option for group, option in OPTIONS if group == "experiment"]
 
 
 def composed(*overrides: str) -> DictConfig:
-    runs.register()
+    register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=list(overrides))
 
@@ -36,17 +36,17 @@ def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Pat
     cfg = composed(f"{group}={option}", *(["trainer=cpu"] if group != "trainer" else []))
     classifier(cfg)
     build(cfg.data, "data", seed=0)
-    if cfg.logger:
+    if cfg.get("logger"):
         build(cfg.logger, "logger", save_dir=str(tmp_path), from_step=-1)
-    for name, node in cfg.callbacks.items():
-        build(node, f"callbacks.{name}")
-    check(cfg.trainer, "trainer", ("callbacks", "logger", "default_root_dir"))
+    for path, node in check(cfg).items():
+        if path.startswith("callbacks."):
+            build(node, path)
     if cfg.trainer.accelerator != "cuda" or torch.cuda.is_available():
         build(trainer_settings(cfg.trainer), "trainer", logger=False)
 
 
 def test_what_tells_runs_apart_is_flat_and_plain() -> None:
-    told = flat(composed("model=mlp_relu", "optim.lr=0.2"))
+    told = flatten_config(composed("model=mlp_relu", "optim.lr=0.2"))
     assert (told["model"], told["model.hidden"], told["optim"], told["optim.lr"]) == (
         "MLP",
         "[200, 100, 60, 30]",
@@ -71,8 +71,8 @@ def test_an_experiment_wins_over_the_groups_and_the_command_line_over_it(experim
     cfg = composed(f"experiment={experiment}")
     own = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
     del own["defaults"]
-    chosen = flat(cfg)
-    assert flat(own).items() <= chosen.items()
+    chosen = flatten_config(cfg)
+    assert flatten_config(own).items() <= chosen.items()
     assert composed(f"experiment={experiment}", "trainer.max_steps=7").trainer.max_steps == 7
     assert composed(f"experiment={experiment}", "model=softmax").model._target_ == "mnist_lab.networks.Softmax"
 
@@ -80,7 +80,7 @@ def test_an_experiment_wins_over_the_groups_and_the_command_line_over_it(experim
 @pytest.mark.parametrize(
     ("group", "key", "value", "said"),
     [
-        ("model", "kep", 0.5, "model.kep: there is no such key; did you mean keep?"),
+        ("model", "dropuot", 0.5, "model.dropuot: there is no such key; did you mean dropout?"),
         ("model", "hidden", "many", "model.hidden=many: must be of type int"),
         ("model", "channels", "many", "model.channels=many: must be of type list[int]"),
         ("optim", "lrr", 0.5, "optim.lrr: there is no such key; did you mean lr?"),
@@ -94,7 +94,7 @@ def test_keys_and_types_are_those_of_the_signature(group: str, key: str, value: 
     node = OmegaConf.create(OmegaConf.to_container(cfg[group], resolve=True))
     node[key] = value
     with pytest.raises(UserError, match=re.escape(said)):
-        check(node, group)
+        check_node(node, group)
 
 
 @pytest.mark.parametrize(

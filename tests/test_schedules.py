@@ -24,8 +24,8 @@ def test_cosine_warms_up_and_ends_on_its_floor() -> None:
     assert cosine(104, 0.1, 104) == pytest.approx(0.01)
 
 
-def test_one_cycle_rises_to_the_peak_and_falls() -> None:
-    rates = [OneCycle(rise=0.3, start=0.04, end=0.001)(t, 0.1, 100) for t in range(100)]
+def test_one_cycle_rises_to_the_base_rate_and_falls() -> None:
+    rates = [OneCycle(pct_start=0.3, start=0.04, end=0.001)(t, 0.1, 100) for t in range(100)]
     assert rates[0] == pytest.approx(0.004)
     assert max(rates) == pytest.approx(0.1)
     assert rates.index(max(rates)) == 29
@@ -36,22 +36,6 @@ def test_one_cycle_rises_to_the_peak_and_falls() -> None:
 
 def test_step() -> None:
     assert [Step(every=10, factor=0.5)(t, 0.8, 100) for t in (0, 9, 10, 29, 30)] == [0.8, 0.8, 0.4, 0.2, 0.1]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda: Schedule(interval="epochs"),
-        lambda: Exponential(time_constant=0),
-        lambda: Exponential(floor=-1),
-        lambda: Cosine(warmup=-1),
-        lambda: OneCycle(rise=1.0),
-        lambda: Step(every=0),
-    ],
-)
-def test_impossible_options_are_refused(wrong: Callable[[], Schedule]) -> None:
-    with pytest.raises(ValueError, match="="):
-        wrong()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +60,9 @@ def test_cosine_stays_on_its_floor_beyond_the_end() -> None:
         (lambda: Exponential(floor=-1.0), "floor=-1.0: must not be negative"),
         (lambda: Step(every=0), "every=0: must be above 0"),
         (lambda: Step(factor=-0.1), "factor=-0.1: must not be negative"),
-        (lambda: OneCycle(rise=0.0), "rise=0.0: the rising share of the run must be above 0 and below 1"),
+        (lambda: OneCycle(pct_start=0.0), "pct_start=0.0: must be above 0 and below 1, the rising fraction of the run"),
+        (lambda: OneCycle(pct_start=1.0), "pct_start=1.0: must be above 0 and below 1, the rising fraction of the run"),
+        (lambda: Cosine(warmup=-1), "warmup=-1: must not be negative"),
     ],
 )
 def test_what_is_said_of_impossible_options(make: Callable[[], Schedule], said: str) -> None:

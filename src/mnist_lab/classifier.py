@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from mnist_lab.schedules import Schedule
 Batch = tuple[Tensor, Tensor]
 
 
+@dataclass
 class CrossEntropy:
     """Cross-entropy of logits (batch, 10) and labels (batch,), averaged or summed over the batch.
 
@@ -23,13 +25,14 @@ class CrossEntropy:
     to 0, its logarithm is -inf, and 0 times that is NaN: a lesson, not for use.
     """
 
-    def __init__(self, reduction: str = "mean", written_out: bool = False):
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction={reduction}: must be mean or sum")
-        self.reduction, self.written_out = reduction, written_out
+    reduction: str = "mean"
+    written_out: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction={self.reduction}: must be mean or sum")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar."""
         if not self.written_out:
             return F.cross_entropy(logits, labels, reduction=self.reduction)
         one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -38,11 +41,11 @@ class CrossEntropy:
 
 
 class DigitClassifier(pl.LightningModule):
-    """Trains ``network`` (images (batch, 1, 28, 28) -> logits (batch, 10)).
+    """Trains ``network``: images (batch, 1, 28, 28), intensities in [0, 1] -> logits (batch, 10).
 
-    ``optimizer`` makes an optimiser from parameters; ``schedule`` sets its rate. Evaluation reports the mean
-    cross-entropy for an image and the share of images recognised, whatever form the training loss has, under
-    ``<part>_loss``, ``<part>_accuracy`` and ``<part>_errors``.
+    ``optimizer`` makes an optimiser from parameters; ``schedule`` sets its learning rate. Evaluation logs, for each
+    part of the data, the mean cross-entropy of an image, the accuracy and the number of errors, whatever form the
+    training loss has: ``<part>_loss``, ``<part>_accuracy``, ``<part>_errors``.
     """
 
     def __init__(
@@ -54,43 +57,40 @@ class DigitClassifier(pl.LightningModule):
         channels_last: bool = True,
     ):
         super().__init__()
-        # The same mathematics in the order of memory that CPU and GPU convolutions prefer.
+        # The same mathematics in the memory format that CPU and GPU convolutions prefer.
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.make_optimizer, self.schedule, self.loss = optimizer, schedule, loss or CrossEntropy()
         self.example_input_array = torch.zeros(1, 1, 28, 28)
-        self._tally: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
         self.last: dict[str, float] = {}  # the metrics of the last evaluation
         self.best: dict[str, tuple[float, int]] = {}  # for each part watched, the best accuracy so far and its step
         self.evaluated_at = -1  # the step of the last evaluation
         self.evaluation_seconds = 0.0  # spent evaluating during training
-        self._random_state_to_restore: list[Tensor] | None = None
+        self._random_state: list[Tensor] = []  # of the checkpoint, so that dropout draws what it would have drawn
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (batch, 1, 28, 28), intensities in [0, 1] -> logits (batch, 10)."""
         logits: Tensor = self.network(images)
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
         images, labels = batch
         loss = self.loss(self.network(images), labels)
         # Several processes average their gradients; a sum over the batch must stay one.
         return loss * self.trainer.world_size if self.loss.reduction == "sum" else loss
 
     def configure_optimizers(self) -> Any:
-        """The optimiser, and a scheduler unless the rate is constant."""
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         if type(self.schedule) is Schedule:
             return optimizer
-        peak = optimizer.param_groups[0]["lr"]
+        base_lr = optimizer.param_groups[0]["lr"]
         unit = 1 if self.schedule.interval == "step" else self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
         total = math.ceil(self.trainer.max_steps / unit)
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step // unit, peak, total) / peak)
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step // unit, base_lr, total) / base_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Tensor:
-        """float64 (3,): the summed cross-entropy, the number recognised, the number of images; dropout off."""
+        """float64 (3,): the summed cross-entropy, the number recognised, the number of images."""
         images, labels = batch
         logits = self.network(images).float()
         loss = F.cross_entropy(logits, labels, reduction="sum").double()
@@ -98,20 +98,17 @@ class DigitClassifier(pl.LightningModule):
         return torch.stack([loss, correct.double(), torch.full_like(loss, len(labels))])
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Evaluate one batch of what is watched during training."""
-        self._count(self.trainer.datamodule.watched[dataloader_idx], batch)  # type: ignore[attr-defined]
+        part = self.trainer.datamodule.watched[dataloader_idx]  # type: ignore[attr-defined]
+        self._sums[part] = self._sums.get(part, 0) + self.evaluate(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Evaluate one batch of the test set."""
-        self._count("test", batch)
+        self._sums["test"] = self._sums.get("test", 0) + self.evaluate(batch)
 
     def on_validation_start(self) -> None:
-        """Note the time."""
         self._evaluation_began = time.perf_counter()
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was counted, and keep the best of it."""
-        self._log_tally()
+        self._log_sums()
         self.evaluated_at = self.global_step
         for name, accuracy in self.last.items():
             part, _, kind = name.partition("_")
@@ -120,45 +117,30 @@ class DigitClassifier(pl.LightningModule):
         self.evaluation_seconds += time.perf_counter() - self._evaluation_began
 
     def on_test_epoch_end(self) -> None:
-        """Log what was counted."""
-        self._log_tally()
+        self._log_sums()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the best so far and the random state, for a run that goes on."""
-        checkpoint["best"] = self.best
-        checkpoint["random_state"] = _random_state()
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint["best"], checkpoint["normalize"] = self.best, [data.mean, data.std]
+        checkpoint["random_state"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the best so far from a checkpoint, and the random state for when training begins."""
-        self.best = dict(checkpoint["best"])
-        self._random_state_to_restore = checkpoint["random_state"]
+        self.best, self._random_state = checkpoint["best"], checkpoint["random_state"]
 
     def on_train_start(self) -> None:
-        """Go on with the random state of the checkpoint, so that dropout draws what it would have drawn."""
-        if self._random_state_to_restore is not None:
-            cpu, *gpus = self._random_state_to_restore
+        if self._random_state:
+            cpu, *gpus = self._random_state
             torch.set_rng_state(cpu)
-            for device, state in enumerate(gpus[: torch.cuda.device_count()]):
-                torch.cuda.set_rng_state(state, device)
+            torch.cuda.set_rng_state_all(gpus[: torch.cuda.device_count()])
 
-    def _count(self, part: str, batch: Batch) -> None:
-        counted = self.evaluate(batch)
-        self._tally[part] = self._tally[part] + counted if part in self._tally else counted
-
-    def _log_tally(self) -> None:
+    def _log_sums(self) -> None:
         self.last = {}
-        for part, counted in self._tally.items():
-            loss, correct, total = self.trainer.strategy.reduce(counted, reduce_op="sum").tolist()
+        for part, sums in self._sums.items():
+            loss, correct, total = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
             values = {"loss": loss / total, "accuracy": correct / total, "errors": total - correct}
             self.last |= {f"{part}_{name}": value for name, value in values.items()}
-        self._tally = {}
+        self._sums = {}
         for logger in self.trainer.loggers:
             logger.log_metrics(self.last, self.global_step)
-        self.log_dict(
-            {name: torch.tensor(value, dtype=torch.float64) for name, value in self.last.items()}, logger=False
-        )
-
-
-def _random_state() -> list[Tensor]:
-    """Of torch's generators: the CPU's, then each GPU's."""
-    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        exact = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.last.items()}
+        self.log_dict(exact, logger=False)

@@ -1,4 +1,4 @@
-"""From YAML to objects, checked on the way.
+"""What a config must be, checked before anything is loaded.
 
 The shape of a group is the signature of what its ``_target_`` names: the constructor's arguments are the keys, their
 annotations the types, their checks the ranges. So a class and its YAML file are all that a new option takes.
@@ -8,22 +8,27 @@ import dataclasses
 import functools
 import inspect
 import pydoc
-import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.errors import InstantiationException
 from omegaconf import MISSING, DictConfig, OmegaConf, ValidationError
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab.errors import UserError, did_you_mean
 
-WATCHING = ("callbacks", "logger", "view")  # groups of what only looks on
-GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *WATCHING)
-_NOT_OF_THE_RUN = (*WATCHING, "resume", "trust", "sweep")
+OBSERVERS = ("callbacks", "logger", "view", "speed")  # groups that change no result
+GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *OBSERVERS)
+_NOT_SETTINGS = (*OBSERVERS, "resume", "trust", "sweep")
+# What the code hands over when it builds a group; everything else comes from YAML.
+_GIVEN = {
+    "optim": ("params",),
+    "data": ("seed",),
+    "trainer": ("callbacks", "logger", "default_root_dir"),
+    "logger": ("save_dir", "from_step"),
+}
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Sweep:
 
     resume: str | None = None
     pictures: bool = False
+    page: bool = True
 
 
 @dataclass
@@ -49,17 +55,18 @@ class Root:
     sweep: Sweep = field(default_factory=Sweep)
 
 
-def check_root(cfg: DictConfig) -> None:
-    """Raise UserError for an unknown key, a wrong type or an impossible value at the root."""
-    root: dict[str, Any] = {str(key): OmegaConf.select(cfg, str(key)) for key in cfg if key not in GROUPS}
-    known = [f.name for f in dataclasses.fields(Root)] + list(GROUPS)
-    for key, value in root.items():
-        if key not in known:
-            raise UserError(f"{key}: there is no such key; {did_you_mean(str(key), known)}")
-        try:
-            OmegaConf.merge(OmegaConf.structured(Root), {key: value})
-        except OmegaConfBaseException as error:
-            raise UserError(f"{error.full_key or key}={value}: {str(error).splitlines()[0]}") from error
+def config_folder() -> str:
+    """Where ``conf/`` lies: inside the package where that was installed from a wheel, else at the repository's top."""
+    here = Path(__file__).parent
+    return str(here / "conf" if (here / "conf").is_dir() else here.parents[1] / "conf")
+
+
+def check(cfg: DictConfig) -> dict[str, DictConfig]:
+    """What there is to build, by its path in the config: the groups, and each callback that is switched on.
+
+    Raises UserError for an unknown key, a wrong type or an impossible value, at the root and in each group.
+    """
+    _check_keys("", Root, {str(key): OmegaConf.select(cfg, str(key)) for key in cfg if key not in GROUPS}, (), GROUPS)
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed={cfg.seed}: must be from 0 to {2**32 - 1}")
     if cfg.checkpoint not in ("last", "best"):
@@ -68,24 +75,21 @@ def check_root(cfg: DictConfig) -> None:
         raise UserError("fit=false test=false: nothing is left to do; leave one of them true")
     if not cfg.fit and not cfg.resume:
         raise UserError("fit=false: needs resume=<run directory or checkpoint> to say which weights to test")
+    for switch, value in (cfg.get("speed") or {}).items():
+        if not isinstance(value, bool):
+            raise UserError(f"speed.{switch}={value}: must be true or false")
+    nodes = {group: cfg.get(group) for group in GROUPS if group not in OBSERVERS}
+    nodes |= {group: cfg[group] for group in ("logger", "view") if cfg.get(group)}
+    for name, node in (cfg.get("callbacks") or {}).items():
+        if node and OmegaConf.select(node, "enabled", default=True):
+            nodes[f"callbacks.{name}"] = node
+    for path, node in nodes.items():
+        check_node(node, path)
+    return nodes
 
 
-def build(node: DictConfig, path: str, **more: Any) -> Any:
-    """Make what ``node`` describes, handing over ``more`` too. Raises UserError, with the key, where it cannot be."""
-    check(node, path, tuple(more))
-    try:
-        return hydra.utils.instantiate(node, **more, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        said = " ".join(str(cause).split())
-        where = f"{path}." if re.match(r"\w+=", said) else f"{path} ({node._target_}): "
-        raise UserError(where + said) from error
-
-
-def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> None:
-    """Check the keys and types of ``node`` against its target's signature; ``given`` arguments come from elsewhere."""
+def check_node(node: DictConfig, path: str) -> None:
+    """Check the keys and types of ``node`` against the signature of its target. Raises UserError, naming the key."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         raise UserError(f"{path}: must name what to make, as _target_: package.module.Class")
     try:
@@ -94,54 +98,49 @@ def check(node: DictConfig, path: str, given: tuple[str, ...] = ()) -> None:
         raise UserError(f"{path}._target_={node._target_}: cannot be imported ({error.value})") from error
     if not callable(target):
         raise UserError(f"{path}._target_={node._target_}: there is no such class or function; name it in full")
+    values: Any = OmegaConf.to_container(node, resolve=True)
+    keys = {str(key): value for key, value in values.items() if not str(key).startswith("_") and key != "enabled"}
+    required = _check_keys(f"{path}.", target, keys, ("self", "args", "kwargs", *_GIVEN.get(path, ())))
+    if missing := [] if node.get("_partial_") else [name for name in required if name not in keys]:
+        raise UserError(f"{path}.{missing[0]}: missing; {node._target_} needs it")
+
+
+def _check_keys(
+    prefix: str, target: Callable[..., Any], values: dict[str, Any], given: Sequence[str], more: Sequence[str] = ()
+) -> list[str]:
+    """The arguments that ``target`` needs. Raises UserError where ``values`` are not arguments that it takes."""
     parameters = inspect.signature(target).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    keys = [str(key) for key in node if str(key) not in ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")]
-    known = [name for name in parameters if name not in given and name not in ("self", "args", "kwargs", "params")]
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
-    hints = _hints(target)
-    for key in keys:
-        if key not in known and not open_ended:
-            raise UserError(f"{path}.{key}: there is no such key; {did_you_mean(key, known)}")
-        if key in hints:
-            _check_type(f"{path}.{key}", values[key], hints[key])
-    for name in known:
-        p = parameters[name]
-        if p.default is p.empty and name not in keys and p.kind is not p.VAR_KEYWORD and not node.get("_partial_"):
-            raise UserError(f"{path}.{name}: missing; {node._target_} needs it")
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    known = [name for name in parameters if name not in given]
     try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except Exception:  # annotations of foreign classes may name what only a type checker sees
-        return {}
-
-
-def _check_type(path: str, value: Any, hint: Any) -> None:
-    """Raise UserError where ``value`` is not of the type ``hint``; types that OmegaConf does not know pass."""
-    if (schema := _schema(hint)) is None:
-        return
-    try:
-        OmegaConf.merge(schema, {"value": value})
-    except OmegaConfBaseException:
-        wanted = getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("typing.", "")
-        raise UserError(f"{path}={value}: must be of type {wanted}") from None
+        hints = {}
+    for key, value in values.items():
+        if key not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            raise UserError(f"{prefix}{key}: there is no such key; {did_you_mean(key, [*known, *more])}")
+        try:
+            OmegaConf.merge(_schema(hints.get(key)), {"value": value})
+        except OmegaConfBaseException:
+            hint = hints[key]
+            wanted = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
+            raise UserError(f"{prefix}{key}={value}: must be of type {wanted}") from None
+    needed = [name for name in known if parameters[name].default is inspect.Parameter.empty]
+    return [name for name in needed if parameters[name].kind is not inspect.Parameter.VAR_KEYWORD]
 
 
 @functools.cache  # making it costs more than asking it
 def _schema(hint: Any) -> Any:
+    """What OmegaConf checks a value of the type ``hint`` by; types that it does not know pass."""
     try:
         return OmegaConf.structured(dataclasses.make_dataclass("Argument", [("value", hint, MISSING)]))
     except (ValidationError, OmegaConfBaseException, ValueError, TypeError):
-        return None
+        return OmegaConf.create({"value": None})
 
 
-def flat(cfg: DictConfig) -> dict[str, Any]:
+def flatten_config(cfg: DictConfig) -> dict[str, Any]:
     """What tells one run from another, as dotted keys and plain values for tables: ``model: MLP, optim.lr: 0.1, ...``.
 
-    What only watches the run (callbacks, loggers) and where its data lie is left out.
+    What only observes the run (callbacks, loggers) and where its data lie is left out.
     """
     result: dict[str, Any] = {}
 
@@ -156,5 +155,5 @@ def flat(cfg: DictConfig) -> dict[str, Any]:
 
     everything = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(everything, dict)
-    walk({key: value for key, value in everything.items() if key not in _NOT_OF_THE_RUN}, "")
+    walk({key: value for key, value in everything.items() if key not in _NOT_SETTINGS}, "")
     return result

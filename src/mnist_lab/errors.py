@@ -19,8 +19,12 @@ class UserError(Exception):
     """Something the user can mend; the message says what, where and what to do."""
 
 
-def needed(module: str, extra: str, what: str) -> None:
-    """Raise UserError, naming the extra to install, where ``module`` is not to be had."""
+class Pruned(Exception):  # noqa: N818
+    """Raised by a callback to stop a run of a search: others were better at the same step."""
+
+
+def require_extra(module: str, extra: str, what: str) -> None:
+    """Raise UserError, naming the extra to install, where ``module`` is not installed."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -37,7 +41,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def describe(error: BaseException) -> str | None:
-    """One line for an error that is the user's to mend, None for any other."""
+    """One line for an error that the user can mend, None for any other."""
     cause: BaseException | None = error
     while cause is not None:  # OmegaConf wraps what goes wrong in a resolver
         if isinstance(cause, UserError):
@@ -48,6 +52,8 @@ def describe(error: BaseException) -> str | None:
         return f"{group}={option}: there is no such option; {did_you_mean(option, error.options or [])}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _describe_override(error.__cause__)
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):  # Hydra's, for view=null
+        return "a group cannot be null; leave it out with a ~, as in ~view or ~callbacks"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -59,6 +65,7 @@ def describe(error: BaseException) -> str | None:
 
 
 def _describe_override(error: OmegaConfBaseException) -> str:
+    """The line for a key on the command line that the config does not have."""
     key, parent = str(error.full_key or error.key), error.parent_node
     if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
@@ -67,8 +74,19 @@ def _describe_override(error: OmegaConfBaseException) -> str:
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
-    """An error of the user's inside ends the program with one line on stderr and exit code 1.
+def as_user_error() -> Iterator[None]:
+    """Turn an error inside that the user can mend into a UserError of one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (message := describe(error)) is None:
+            raise
+        raise UserError(message) from error
+
+
+@contextlib.contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """End the program with one line on stderr and exit code 1 for an error that the user can mend.
 
     Hydra would print errors its own way and exit, unless asked for full ones: so it is asked, and they are told here.
     """

@@ -10,7 +10,7 @@ import torch
 from conftest import quiet_trainer
 from torch import nn
 
-from mnist_lab.callbacks import Checkpoints, Curves, NanGuard, Progress
+from mnist_lab.callbacks import Checkpoints, NanGuard, Progress, TrainMetrics
 from mnist_lab.classifier import CrossEntropy, DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
@@ -48,7 +48,7 @@ def test_nan_guard_names_step_batch_and_cure_and_spares_the_weights(
     loss: CrossEntropy, cure: str, tmp_path: Path
 ) -> None:
     class Spoil(pl.Callback):
-        """Makes the images of step 12 no numbers: at 180 images, 9 batches a pass, it is batch 3 of the next."""
+        """Makes the images of step 12 NaN: at 180 images, 9 batches an epoch, it is batch 3 of the next."""
 
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 12:
@@ -57,7 +57,7 @@ def test_nan_guard_names_step_batch_and_cure_and_spares_the_weights(
     network = Softmax()
     with pytest.raises(UserError) as raised:
         fit(network, tmp_path, Spoil(), NanGuard(), steps=20, loss=loss)
-    assert str(raised.value).startswith("the training loss is nan at step 12, batch 3 of its pass: ")
+    assert str(raised.value).startswith("the training loss is nan at step 12, batch 3 of its epoch: ")
     assert cure in str(raised.value)
     assert network.linear.weight.isfinite().all()
     kept = saved(tmp_path, "before_nan")
@@ -80,8 +80,8 @@ def test_best_is_the_first_of_the_highest_and_last_the_end(tmp_path: Path) -> No
         measured = iter([0.5, 0.9, 0.9, 0.7])
 
         def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            # Callbacks come before the module, which counts what was tallied: (loss, recognised, images).
-            pl_module._tally = {"val": torch.tensor([1.0, next(self.measured) * 10, 10.0], dtype=torch.float64)}
+            # Callbacks come before the module, which logs the sums: (loss, recognised, images).
+            pl_module._sums = {"val": torch.tensor([1.0, next(self.measured) * 10, 10.0], dtype=torch.float64)}
 
     model = fit(Softmax(), tmp_path, Accuracies(), Checkpoints(every_n_steps=1000), steps=20)
     assert model.best == {"val": (pytest.approx(0.9), 10)}
@@ -119,7 +119,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     assert not [path.name for path in (tmp_path / "checkpoints").iterdir() if path.suffix != ".ckpt"]
 
 
-def test_curves_are_logged_at_0_n_2n_with_dropout_off(tmp_path: Path) -> None:
+def test_train_metrics_are_logged_at_0_n_2n_with_dropout_off(tmp_path: Path) -> None:
     expected: dict[int, float] = {}
 
     class Measure(pl.Callback):
@@ -133,7 +133,7 @@ def test_curves_are_logged_at_0_n_2n_with_dropout_off(tmp_path: Path) -> None:
                 logits = nn.Sequential(*layers)(images)
             expected[trainer.global_step] = nn.functional.cross_entropy(logits, labels).item()
 
-    fit(MLP([20], keep=0.5), tmp_path, Curves(every_n_steps=4), Measure(), steps=10, rate=0.05)
+    fit(MLP([20], dropout=0.5), tmp_path, TrainMetrics(every_n_steps=4), Measure(), steps=10, rate=0.05)
     with (tmp_path / "metrics.csv").open() as file:
         rows = {int(row["step"]): row for row in csv.DictReader(file) if row["train_loss"]}
     assert {step: float(row["train_loss"]) for step, row in rows.items()} == pytest.approx(
@@ -147,7 +147,7 @@ def test_curves_are_logged_at_0_n_2n_with_dropout_off(tmp_path: Path) -> None:
     ("kind", "options", "said"),
     [
         (NanGuard, {"every_n_steps_on_gpu": 0}, "every_n_steps_on_gpu=0: must be at least 1"),
-        (Curves, {"every_n_steps": 0}, "every_n_steps=0: must be at least 1"),
+        (TrainMetrics, {"every_n_steps": 0}, "every_n_steps=0: must be at least 1"),
         (Checkpoints, {"every_n_steps": 0}, "every_n_steps=0: must be above 0"),
         (Checkpoints, {"every_n_minutes": -1.0}, "every_n_minutes=-1.0: must be above 0"),
         (Progress, {"every_n_seconds": 0.0}, "every_n_seconds=0.0: must be above 0"),

@@ -25,9 +25,9 @@ def order(batches: Batches, count: int) -> list[list[int]]:
 @pytest.mark.parametrize("batch_size", [1, 7, 100, 1500, 2500])
 def test_a_pass_serves_every_image_once_in_another_order_each_time(batch_size: int) -> None:
     batches = Batches(*numbered(2500), batch_size, seed=0)
-    assert batches.per_pass == -(-2500 // batch_size)
-    served = order(batches, 2 * batches.per_pass)
-    first, second = served[: batches.per_pass], served[batches.per_pass :]
+    assert batches.per_epoch == -(-2500 // batch_size)
+    served = order(batches, 2 * batches.per_epoch)
+    first, second = served[: batches.per_epoch], served[batches.per_epoch :]
     for served in (first, second):
         assert sorted([number for batch in served for number in batch]) == list(range(2500))
     assert first != second

@@ -49,7 +49,7 @@ def test_a_download_that_fails_everywhere_names_each_address_and_leaves_nothing(
 
 def test_altered_labels_are_found_out(mirrors: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch("mnist", tmp_path, True, [f"{mirrors}good/"], 5)
-    monkeypatch.setitem(sources.FAMILIES, "mnist", replace(sources.FAMILIES["mnist"], sha256=None))
+    monkeypatch.setitem(sources.FAMILIES, "mnist", replace(sources.FAMILIES["mnist"], sha256=(None,) * 4))
     path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\3")
     with pytest.raises(UserError, match=f"{path}: altered"):

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from mnist_lab.config import build
-from mnist_lab.networks import MLP, PooledConvnet, Softmax, StridedConvnet
+from mnist_lab.experiment import build
+from mnist_lab.networks import MLP, Convnet, Softmax
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 
@@ -32,7 +32,7 @@ def test_shapes_and_number_of_parameters(model: str) -> None:
 
 def test_pooling_before_the_relu_changes_neither_values_nor_gradients() -> None:
     torch.manual_seed(0)
-    network = PooledConvnet([3, 5], hidden=7, keep=1.0)
+    network = Convnet([3, 5], [5, 5], pool=True, hidden=7)
     images = torch.rand(4, 1, 28, 28)
     one, other = network.convolutions[0], network.convolutions[3]
     as_told = F.max_pool2d(F.relu(other(F.max_pool2d(F.relu(one(images)), 2))), 2)
@@ -45,15 +45,15 @@ def test_pooling_before_the_relu_changes_neither_values_nor_gradients() -> None:
 
 
 def test_batch_norm_takes_the_place_of_the_biases_before_it() -> None:
-    for network in (MLP([20], batch_norm="shift"), StridedConvnet([4], [5], [2], hidden=20, batch_norm="shift")):
+    for network in (MLP([20], batch_norm="shift"), Convnet([4], [5], [2], hidden=20, batch_norm="shift")):
         trained = [name for name, p in network.named_parameters() if p.requires_grad and p.dim() == 1]
         biases = sum(p.numel() for name, p in network.named_parameters() if name in trained)
-        assert biases == 20 + 10 + (4 if isinstance(network, StridedConvnet) else 0)
+        assert biases == 20 + 10 + (4 if isinstance(network, Convnet) else 0)
 
 
 def test_dropout_acts_in_training_only() -> None:
     torch.manual_seed(0)
-    network, images = MLP([50], keep=0.5), torch.rand(2, 1, 28, 28)
+    network, images = MLP([50], dropout=0.5), torch.rand(2, 1, 28, 28)
     assert not torch.equal(network(images), network(images))
     network.eval()
     assert torch.equal(network(images), network(images))
@@ -65,22 +65,20 @@ def test_dropout_acts_in_training_only() -> None:
         (Softmax, {"init": "ones"}, "init=ones: must be one of zeros"),
         (MLP, {"hidden": []}, r"hidden=\[\]: must hold at least one"),
         (MLP, {"hidden": [5, 0]}, r"hidden=\[5, 0\]"),
-        (MLP, {"hidden": [5], "keep": 0.0}, "keep=0.0"),
+        (MLP, {"hidden": [5], "dropout": 1.0}, "dropout=1.0"),
         (MLP, {"hidden": [5], "activation": "tanhh"}, "activation=tanhh: must be one of relu, sigmoid"),
         (MLP, {"hidden": [5], "batch_norm": "yes"}, "batch_norm=yes"),
         (MLP, {"hidden": [5], "weight_std": 0.0}, "weight_std"),
-        (StridedConvnet, {"channels": [4, 8], "kernels": [5], "strides": [1, 2]}, "must be of one length"),
-        (StridedConvnet, {"channels": [4], "kernels": [0], "strides": [1]}, "kernels="),
-        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "hidden": 0}, "hidden="),
-        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [0]}, "strides="),
-        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "activation": "elu"}, "activation=elu"),
-        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "batch_norm": "yes"}, "batch_norm=yes"),
-        (StridedConvnet, {"channels": [4], "kernels": [5], "strides": [1], "keep": 1.5}, "keep=1.5"),
-        (PooledConvnet, {"channels": [4], "kernel": 0}, "kernel="),
-        (PooledConvnet, {"channels": [4], "hidden": 0}, "hidden="),
-        (PooledConvnet, {"channels": [4], "activation": "elu"}, "activation=elu"),
-        (PooledConvnet, {"channels": [1, 2, 3, 4, 5]}, "nothing is left of 28 pixels"),
-        (PooledConvnet, {"channels": []}, "channels="),
+        (Convnet, {"channels": [4, 8], "kernels": [5], "strides": [1, 2]}, "must be of one length"),
+        (Convnet, {"channels": [4], "kernels": [0], "strides": [1]}, "kernels="),
+        (Convnet, {"channels": [4], "kernels": [5], "strides": [1], "hidden": 0}, "hidden="),
+        (Convnet, {"channels": [4], "kernels": [5], "strides": [0]}, "strides="),
+        (Convnet, {"channels": [4], "kernels": [5], "strides": [1], "activation": "elu"}, "activation=elu"),
+        (Convnet, {"channels": [4], "kernels": [5], "strides": [1], "batch_norm": "yes"}, "batch_norm=yes"),
+        (Convnet, {"channels": [4], "kernels": [5], "strides": [1], "dropout": -0.5}, "dropout=-0.5"),
+        (Convnet, {"channels": [4], "kernels": [5], "padding": "none"}, "padding=none: must be one of same, valid"),
+        (Convnet, {"channels": [1, 2, 3, 4, 5], "kernels": [5] * 5, "pool": True}, "nothing is left of 28 pixels"),
+        (Convnet, {"channels": [], "kernels": []}, "channels="),
     ],
 )
 def test_impossible_options_are_named(kind: type, options: dict[str, Any], said: str) -> None:
@@ -109,19 +107,3 @@ def test_torchs_own_initial_values_are_left_alone() -> None:
     theirs = torch.nn.Linear(784, 10)
     assert torch.equal(ours.weight, theirs.weight)
     assert torch.equal(ours.bias, theirs.bias)
-
-
-@pytest.mark.parametrize(
-    "kernels", [(6, 5), (5, 5), (3, 4), (4, 2), (7, 6), (1, 1), (2, 7), (5, 8)], ids=lambda k: f"{k[0]}x{k[1]}"
-)
-def test_the_strided_convnet_trains_by_another_way_to_the_same_results(kernels: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    network = StridedConvnet([6, 12, 24], [*kernels, 4], [1, 2, 2], hidden=20).double()
-    images = torch.rand(5, 1, 28, 28).double()
-    results = {}
-    for mode in (True, False):
-        logits = network.train(mode)(images)
-        results[mode] = [logits, *torch.autograd.grad(logits.square().sum(), list(network.parameters()))]
-    assert network._halves
-    for by_halves, plainly in zip(results[True], results[False], strict=True):
-        torch.testing.assert_close(by_halves, plainly, rtol=1e-11, atol=1e-11)

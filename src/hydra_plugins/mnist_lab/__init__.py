@@ -1,1 +1,25 @@
-"""What Hydra finds by itself: launchers and sweepers for conf/hydra/."""
+"""The two classes through which Hydra finds this project's launchers and sweepers.
+
+Hydra imports this file at every start, and accepts as plugins only classes that are defined here. So these two give, in
+their own place, the class of ``mnist_lab.sweeps`` that ``conf/hydra/`` names as ``plugin``, and import it only then.
+"""
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.utils import instantiate
+
+
+class LazyLauncher(BasicLauncher):
+    """Stands for the launcher that ``plugin`` names."""
+
+    def __new__(cls, plugin: str, **options: Any) -> Any:  # noqa: D102
+        return instantiate({"_target_": plugin}, **options)
+
+
+class LazySweeper(BasicSweeper):
+    """Stands for the sweeper that ``plugin`` names."""
+
+    def __new__(cls, plugin: str, **options: Any) -> Any:  # noqa: D102
+        return instantiate({"_target_": plugin}, **options)

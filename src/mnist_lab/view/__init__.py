@@ -1,1 +1,1 @@
-"""The six panels of a run, live or played again. Nothing here needs torch."""
+"""The six panels of a run, live or replayed. Only ``recorder.py``, which runs inside training, imports torch."""

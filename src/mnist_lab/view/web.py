@@ -19,18 +19,12 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from mnist_lab.view.hosts import Training
 from mnist_lab.view.player import Player, use_keys
-from mnist_lab.view.recording import Recording
+from mnist_lab.view.recording import Recording, Training
 
 
 class _Manager(webagg.FigureManagerWebAgg):
     _toolbar2_class = webagg.NavigationToolbar2WebAgg  # type: ignore[assignment]
-
-
-class _Page(RequestHandler):
-    def get(self) -> None:
-        self.write((Path(__file__).parent / "page.html").read_text())
 
 
 class _Script(RequestHandler):
@@ -62,41 +56,38 @@ class _Viewer(WebSocketHandler):
             self.manager.remove_web_socket(self)
 
     def on_message(self, message: str | bytes) -> None:
-        said = json.loads(message)
-        if said["type"] == "ack":
+        content = json.loads(message)
+        if content["type"] == "ack":
             self.waits_since = None
-        elif said["type"] != "supports_binary":
-            self.manager.handle_json(said)
+        elif content["type"] != "supports_binary":
+            self.manager.handle_json(content)
 
     def send_json(self, content: dict[str, Any]) -> None:
-        self._send(json.dumps(content))
+        self._send(content)
 
     def send_binary(self, picture: bytes) -> None:
         self.waits_since = time.monotonic()
         self._send(picture, binary=True)
 
-    def _send(self, message: str | bytes, binary: bool = False) -> None:
+    def _send(self, message: dict[str, Any] | bytes, binary: bool = False) -> None:
         with contextlib.suppress(WebSocketClosedError):  # gone between two looks
             self.write_message(message, binary)
 
     def tick(self) -> None:
-        """Let the player go on, unless the page is behind."""
+        """Let the player draw, unless the page is behind."""
         if self.waits_since is None or time.monotonic() > self.waits_since + 5:
             self.player.tick()
 
 
-def serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: float | None) -> None:
-    """Serve until training has ended and nobody has looked for ``stay`` seconds; None: for ever."""
-    asyncio.run(_serve(listening, recordings, training, stay))
-
-
-async def _serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: float | None) -> None:
+async def serve(listening: socket.socket, recordings: list[Recording], training: Training, stay: float | None) -> None:
+    """Serve until training has ended and no page has been open for ``stay`` seconds; None: for ever."""
     use_keys()
     viewers: set[_Viewer] = set()
     own = {"viewers": viewers, "make": lambda figure: Player(recordings, figure, training)}
+    page = {"path": str(Path(__file__).parent), "default_filename": "page.html"}
     static = {"path": webagg.FigureManagerWebAgg.get_static_file_path()}
     images = {"path": str(Path(matplotlib.get_data_path()) / "images")}
-    routes: list[Any] = [("/", _Page), ("/mpl.js", _Script), ("/socket", _Viewer, own)]
+    routes: list[Any] = [("/()", StaticFileHandler, page), ("/mpl.js", _Script), ("/socket", _Viewer, own)]
     routes += [("/_static/(.*)", StaticFileHandler, static), ("/_images/(.*)", StaticFileHandler, images)]
     server = HTTPServer(Application(routes))
     listening.setblocking(False)
@@ -108,7 +99,7 @@ async def _serve(listening: socket.socket, recordings: list[Recording], training
         for viewer in list(viewers):
             viewer.tick()
         now = time.monotonic()
-        looked_at = now if viewers or training.goes_on else looked_at
-        if stay is not None and not training.goes_on and now >= looked_at + stay:
+        looked_at = now if viewers or training.running else looked_at
+        if stay is not None and not training.running and now >= looked_at + stay:
             return
         await asyncio.sleep(0.05)

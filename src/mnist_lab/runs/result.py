@@ -1,0 +1,116 @@
+"""``result.json``: its schema, reading and writing it, and the table that ends a run."""
+
+import dataclasses
+import json
+import os
+import shlex
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.errors import UserError
+from mnist_lab.runs.atomic import atomic_write
+
+FILE = "result.json"
+_ALWAYS = ("val_accuracy", "best_val_accuracy", "best_step")  # written as null too, once a run has trained
+
+
+@dataclass
+class Result:
+    """What ``result.json`` holds, from the first second of a run on. A value that is not there is left out."""
+
+    status: str = "running"  # then done, failed, interrupted, or pruned by a search
+    error: str | None = None  # of a run that failed or was pruned: one line
+    name: str | None = None  # of the run: its name=, its experiment or its model
+    model: str | None = None  # the option of the group model
+    seed: int | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)  # code, command, versions, machine: runs/provenance.py
+    settings: dict[str, Any] = field(default_factory=dict)  # the config, flat: what tells one run from another
+
+    data: str | None = None  # the data set that was really used
+    sizes: dict[str, int] = field(default_factory=dict)  # images in train, val and test
+    precision: str | None = None  # of the arithmetic, as Lightning names it
+    parameters: int | None = None  # that are trained
+
+    steps: int | None = None  # of the optimiser, since the run began
+    fit_seconds: float | None = None  # in training, validation included, over all sittings
+    images_per_second: float | None = None  # trained on, in the last sitting, validation left out
+    val_accuracy: float | None = None  # 0 to 1, of the last weights; None without a validation set
+    best_val_accuracy: float | None = None  # the highest measured during training
+    best_step: int | None = None  # where that was
+    peak_test_accuracy: float | None = None  # highest point of a test curve that was watched; nothing was chosen by it
+    peak_test_step: int | None = None
+
+    tested: str | None = None  # the weights that were tested: last, best, or the name of a checkpoint file
+    test_accuracy: float | None = None  # 0 to 1
+    test_loss: float | None = None  # mean cross-entropy of an image
+    test_errors: int | None = None  # images not recognised
+    test_seconds: float | None = None
+
+    def write(self, run_dir: Path) -> None:
+        """Write ``result.json`` as a whole. On a full disk the file there is overwritten, which takes no room."""
+        keep = _ALWAYS if self.images_per_second is not None else ()
+        values = {name: v for name, v in vars(self).items() if v not in (None, {}) or name in keep}
+        path, text = run_dir / FILE, json.dumps(values, indent=2, allow_nan=False) + "\n"
+        try:
+            with atomic_write(path) as partial:
+                partial.write_text(text)
+        except OSError:
+            if not path.exists():
+                raise
+            with path.open("r+") as file:
+                file.write(text)
+                file.truncate()
+
+    @classmethod
+    def read(cls, run_dir: Path) -> "Result":
+        """Read ``result.json`` of ``run_dir``. Raises UserError where it is missing or not the result of a run."""
+        path = run_dir / FILE
+        try:
+            values = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
+        except (ValueError, OSError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read ({error})") from error
+        if not isinstance(values, dict) or not all(isinstance(values.get(name), kind) for name, kind in _KINDS.items()):
+            raise UserError(f"{path}: damaged, not the result of a run")
+        return cls(**{name: values[name] for name in _KINDS if values.get(name) is not None})
+
+    def table(self, run_dir: Path) -> str:
+        """The end of a run for people: what was trained on what, what it reached, where it lies."""
+        rows = [
+            ("model", f"{self.model}, {self.parameters:,} parameters, seed {self.seed}"),
+            ("data", "{}: {train:,} train, {val:,} validation, {test:,} test images".format(self.data, **self.sizes)),
+        ]
+        if self.fit_seconds is not None:
+            speed = f"{self.fit_seconds:.1f} s, {self.images_per_second or 0:,.0f} images/s"
+            rows.append(("training", f"{self.steps:,} steps in {speed}"))
+        if self.val_accuracy is not None:
+            best = f"best {self.best_val_accuracy or 0:.2%} at step {self.best_step or 0:,}"
+            rows.append(("validation", f"{self.val_accuracy:.2%} at the end, {best}"))
+        if self.test_accuracy is not None:
+            said = f"{self.test_accuracy:.2%}, {self.test_errors:,} errors, loss {self.test_loss:.4f}"
+            rows.append((f"test ({self.tested})", f"{said}, {self.test_seconds:.1f} s"))
+        rows.append(("files", os.path.relpath(run_dir)))
+        width = max(len(name) for name, _ in rows)
+        rule = "-" * (width + 2 + max(len(text) for _, text in rows))
+        return "\n".join([rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule])
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The types that the value of a field may have in JSON: null too, and an integer in place of a float."""
+    kinds = {typing.get_origin(kind) or kind for kind in (typing.get_args(hint) if "|" in str(hint) else [hint])}
+    return (*kinds, type(None), *((int,) if float in kinds else ()))
+
+
+_KINDS = {f.name: _kinds(f.type) for f in dataclasses.fields(Result)}
+
+
+def next_commands(run_dir: Path) -> str:
+    """What to try after a run."""
+    where = shlex.quote(os.path.relpath(run_dir))
+    return (
+        f"next:\n  tensorboard --logdir {where}\n  python train.py fit=false resume={where}\n"
+        "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2"
+    )

@@ -1,0 +1,56 @@
+"""A job of a sweep, around the run that it is."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from mnist_lab.config import flatten_config
+from mnist_lab.errors import Pruned, UserError, describe
+from mnist_lab.runs.checkpoints import checkpoint_path
+from mnist_lab.runs.directory import MAY_CHANGE
+from mnist_lab.runs.result import FILE, Result
+
+log = logging.getLogger(__name__)
+
+
+class SweepJob:
+    """Calls ``task_function``, unless an earlier start of the same sweep has done the job.
+
+    A job that was interrupted or failed goes on from its last checkpoint. An error is logged for the others to go on.
+    """
+
+    def __init__(self, task_function: TaskFunction):
+        self.task_function = task_function
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        """What the run returns; None where it was pruned."""
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            if (run_dir / FILE).exists():
+                before = Result.read(run_dir)
+                _check_same_settings(run_dir, before.settings, flatten_config(cfg))
+                if before.status in ("done", "pruned"):
+                    log.info(f"{run_dir}: {before.status} before")
+                    return before.best_val_accuracy
+                cfg.resume = str(run_dir) if checkpoint_path(run_dir, "last").exists() else None
+            return self.task_function(cfg)
+        except Pruned:
+            return None
+        except Exception as error:
+            log.error(f"error: {describe(error) or repr(error)}")
+            raise
+
+
+def _check_same_settings(run_dir: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise UserError where a run of other settings lies in ``run_dir``, saying what differs."""
+    different = [key for key in {**now, **then} if now.get(key) != then.get(key) and key not in MAY_CHANGE]
+    if different:
+        changes = ", ".join(f"{key} ({then.get(key)}, now {now.get(key)})" for key in different[:3])
+        raise UserError(
+            f"{run_dir}: holds a run of other settings: {changes}; repeat the sweep's own command, "
+            "or name another hydra.sweep.dir"
+        )

@@ -1,0 +1,123 @@
+import csv
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_lab.runs.result import Result
+from mnist_lab.sweeps.plots import draw, pareto_front
+from mnist_lab.sweeps.report import collect, group, table
+from mnist_lab.sweeps.summary import main
+
+
+def run(folder: Path, name: str, status: str = "done", **more: Any) -> None:
+    (folder / name).mkdir(parents=True)
+    settings = {"model": "MLP", "optim.lr": 0.1, "data.batch_size": 100, "seed": 0} | more.pop("settings", {})
+    numbers = {"val_accuracy": 0.9, "test_accuracy": 0.9, "test_errors": 1000, "fit_seconds": 2.0, "parameters": 7}
+    result = {"status": status, "name": name, "model": "mlp_relu", "settings": settings}
+    Result(**result | (numbers if status == "done" else {}) | more).write(folder / name)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for seed, accuracy in enumerate((0.91, 0.93, 0.95)):
+        run(tmp_path, f"slow{seed}", settings={"optim.lr": 0.01, "seed": seed}, val_accuracy=accuracy)
+    run(tmp_path, "deep/fast0", settings={"optim.lr": 0.2}, val_accuracy=0.97, test_accuracy=0.96)
+    run(tmp_path, "deep/fast1", "failed", settings={"optim.lr": 0.2, "seed": 1}, error="it broke")
+    return tmp_path
+
+
+def test_seeds_make_a_row_and_what_differs_a_column(sweep: Path) -> None:
+    differing, rows = group(collect([sweep]))
+    assert differing == ["optim.lr"]
+    assert [(row.settings["optim.lr"], len(row.runs), len(row.unfinished)) for row in rows] == [
+        (0.2, 2, 1),
+        (0.01, 3, 0),
+    ]
+    assert rows[1].mean_std("val_accuracy") == pytest.approx((0.93, 0.02))
+    assert rows[0].mean_std("val_accuracy") == (0.97, None)
+
+
+def test_the_table_has_mean_and_standard_deviation_and_failures(sweep: Path) -> None:
+    head, first, second, failed = table(collect([sweep])).splitlines()
+    assert head.split()[:2] == ["optim.lr", "n"]
+    assert first.startswith("0.2 ")
+    assert "97.00 %" in first
+    assert "93.00 ± 2.00 %" in second
+    assert "deep/fast1: it broke" in failed
+    assert table(collect([sweep]), markdown=True).splitlines()[1].startswith("| --- | --- |")
+
+
+def test_numbers_in_full(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(sweep), "--csv"])
+    first, second = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (first["n"], first["unfinished"], first["val_accuracy_std"]) == ("1", "1", "")
+    assert (second["n"], second["unfinished"]) == ("3", "0")
+    assert float(second["val_accuracy"]) == pytest.approx(0.93)
+    assert float(second["val_accuracy_std"]) == pytest.approx(0.02)
+    main([str(sweep), "--json"])
+    records = json.loads(capsys.readouterr().out)
+    assert [list(record) for record in records] == [list(first), list(second)]
+    assert records[1]["val_accuracy_std"] == pytest.approx(0.02)
+    assert records[0]["val_accuracy_std"] is None
+
+
+def test_a_models_own_options_are_not_columns(tmp_path: Path) -> None:
+    run(tmp_path, "a", settings={"model.init": "zeros"}, model="softmax")
+    run(tmp_path, "b", settings={"model.hidden": "[5]"})
+    assert group(collect([tmp_path]))[0] == ["model"]
+
+
+def test_the_page_holds_the_table_and_all_plots(sweep: Path, tmp_path: Path) -> None:
+    for name in ("slow0", "slow1", "deep/fast0"):
+        (sweep / name / "metrics.csv").write_text("step,val_accuracy,val_loss\n10,0.5,1\n20,0.9,0.5\n30,0.")
+    main([str(sweep), "--html", str(tmp_path / "page.html"), "--plots", str(tmp_path / "plots")])
+    page = (tmp_path / "page.html").read_text()
+    assert "<td>93.00 ± 2.00 %</td>" in page
+    assert "<th>optim.lr</th>" in page
+    assert "deep/fast1: it broke</li>" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page  # nothing is fetched from elsewhere
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"curves.png", "costs.png"}
+
+
+def test_plots_show_learning_curves_and_costs(tmp_path: Path) -> None:
+    for seed, lr in itertools.product((0, 1), (0.1, 0.01)):
+        for size, kind in ((7, "MLP"), (70, "Softmax")):
+            settings = {"seed": seed, "optim.lr": lr, "model": kind}
+            name, accuracy = f"{seed}{lr}{kind}", 0.9 + lr / 10 + size / 1000 + seed / 100
+            run(tmp_path, name, model=kind, settings=settings, parameters=size, val_accuracy=accuracy)
+            lines = f"10,{accuracy - 0.2}\n15,\n20,{accuracy}\n30,0."  # not measured at 15, and killed in a row
+            (tmp_path / name / "metrics.csv").write_text("step,val_accuracy\n" + lines)
+    figures = draw(collect([tmp_path]))
+    assert set(figures) == {"curves", "costs"}
+    best = figures["curves"].axes[0].get_lines()[0]
+    assert best.get_label() == "model Softmax, optim.lr 0.1"
+    assert list(best.get_xdata()) == [10, 20]
+    assert best.get_ydata() == pytest.approx([78.5, 98.5])  # the mean of two seeds
+    (band,) = figures["curves"].axes[0].collections[0].get_paths()
+    assert band.get_extents().ymin == pytest.approx(78)
+    assert band.get_extents().ymax == pytest.approx(99)
+    costs = figures["costs"].axes[0]
+    assert costs.get_xscale() == "log"
+    front = next(line for line in costs.get_lines() if line.get_label() == "Pareto front")
+    assert list(front.get_xdata()) == [7, 70]
+    assert front.get_ydata() == pytest.approx([92.2, 98.5])
+
+
+def test_the_pareto_front_is_what_nothing_beats() -> None:
+    assert pareto_front([(3, 5), (1, 2), (2, 1), (2, 4), (3, 4)]) == [(1, 2), (2, 4), (3, 5)]
+
+
+def test_the_command_line(sweep: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mnist_lab.report"]
+    reported = subprocess.run([*command, str(sweep)], capture_output=True, text=True)
+    assert reported.stdout.rstrip("\n") == table(collect([sweep]))
+    nothing = subprocess.run([*command, str(tmp_path / "nothing")], capture_output=True, text=True)
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("error: ")
+    assert "does not exist" in nothing.stderr

@@ -1,0 +1,114 @@
+"""A user's mistake gets one line that names the key and the remedy, and exit code 1."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from conftest import Lab, Train
+
+from mnist_lab.errors import UserError
+from mnist_lab.runs.result import Result
+
+# What is typed, and what the line must say.
+MISTAKES = {
+    "unknown model": (["model=convnt"], ["model=convnt", "did you mean convnet?", "mlp_relu", "softmax"]),
+    "unknown recipe": (["experiment=poled"], ["experiment=poled", "did you mean pooled?"]),
+    "unknown key": (["optim.lrr=1"], ["optim.lrr", "did you mean lr?"]),
+    "unknown key at the root": (["sed=1"], ["sed", "did you mean seed?"]),
+    "unknown key, added": (["+optim.lrr=1"], ["optim.lrr", "did you mean lr?"]),
+    "unknown key at the root, added": (["+sed=1"], ["sed", "did you mean seed?"]),
+    "no number": (["optim.lr=fast"], ["optim.lr=fast", "number above 0"]),
+    "no whole number": (["trainer.max_steps=1.5"], ["trainer.max_steps=1.5", "int"]),
+    "seed of the wrong type": (["seed=one"], ["seed=one"]),
+    "negative seed": (["seed=-1"], ["seed=-1", "0"]),
+    "rate 0": (["optim.lr=0"], ["optim.lr=0", "above 0"]),
+    "negative momentum": (["optim=momentum", "optim.momentum=-1"], ["optim", "momentum"]),
+    "dropout 1": (["model.dropout=1"], ["model.dropout=1", "at least 0 and below 1"]),
+    "negative dropout": (["model.dropout=-0.5"], ["model.dropout=-0.5", "at least 0 and below 1"]),
+    "batch 0": (["data.batch_size=0"], ["data.batch_size=0", "above 0"]),
+    "no layers": (["model=mlp_relu", "model.hidden=[]"], ["model.hidden=[]", "at least one"]),
+    "0 steps": (["trainer.max_steps=0"], ["trainer.max_steps=0", "above 0"]),
+    "a validation set as large as all": (["data.validation_size=2000"], ["data.validation_size=2000", "2000"]),
+    "best of no validation set": (["checkpoint=best", "data.validation_size=0"], ["checkpoint=best", "validation"]),
+    "CUDA without a GPU": (["trainer=cuda"], ["trainer=auto", "trainer=cpu"]),
+    "an unknown target": (["model._target_=mnist_lab.networks.Resnet"], ["model._target_=mnist_lab.networks.Resnet"]),
+    "no run to go on with": (["resume=outputs/nothing"], ["resume=outputs/nothing", "does not exist"]),
+    "nothing to do": (["fit=false", "test=false"], ["fit=false", "test=false"]),
+    "no weights to test": (["fit=false"], ["fit=false", "resume="]),
+    "a switch that is none": (["speed.lean_steps=maybe"], ["speed.lean_steps=maybe", "true or false"]),
+    "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
+    "a group that is null": (["callbacks=null"], ["~callbacks"]),
+    "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),
+    "no network": (
+        ["data=mnist", "data.root=here", "data.mirrors=[http://127.0.0.1:9/]"],
+        ["data=mnist", "http://127.0.0.1:9/", "MNIST_LAB_DATA", "mnist5k"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_one_line_names_what_and_where_and_the_remedy(mistake: str, lab: Lab) -> None:
+    arguments, said = MISTAKES[mistake]
+    data = [] if any(a.startswith("data=") for a in arguments) else ["data=fake"]
+    with pytest.raises(UserError) as raised:
+        lab(*arguments, *data)
+    assert "\n" not in str(raised.value)
+    for words in said:
+        assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("mistake", ["unknown model", "unknown key, added", "dropout 1", "no data"])
+def test_the_command_line_prints_that_line_and_nothing_else(mistake: str, train: Train) -> None:
+    arguments, said = MISTAKES[mistake]
+    message = train(*arguments, "trainer=debug").message  # exit code 1, one line
+    for words in said:
+        assert words in message
+
+
+def test_an_output_directory_under_a_file(train: Train) -> None:
+    assert "/dev/null" in train("data=fake", "hydra.run.dir=/dev/null/run").message
+
+
+def test_a_typo_inside_an_experiment_file_is_found(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "typo.yaml").write_text("# @package _global_\noptim:\n  lrr: 0.1\n")
+    message = train("--config-dir", "mine", "experiment=typo", "data=fake").message
+    assert "optim.lrr" in message
+    assert "did you mean lr?" in message
+
+
+def test_the_traceback_is_shown_when_asked_for(train: Train) -> None:
+    run = train("optim.lr=0", "data=fake", env={"HYDRA_FULL_ERROR": "1"})
+    assert run.code == 1
+    assert "Traceback" in run.err
+    assert "optim.lr=0" in run.err
+
+
+@pytest.mark.parametrize("mistake", [["data=mnist", "data.root=here", "data.download=false"], ["+sed=1"]])
+def test_a_failed_run_says_so_in_its_result(mistake: list[str], lab: Lab) -> None:
+    with pytest.raises(UserError) as raised:
+        lab(*mistake)
+    result = Result.read(Path("run"))
+    assert (result.status, result.error) == ("failed", str(raised.value))
+
+
+@pytest.mark.parametrize("fault", ["truncated", "altered"])
+def test_a_damaged_data_file_is_named(fault: str, lab: Lab, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, size in (("train", 60_000), ("t10k", 10_000)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, size, 28, 28) + bytes(size * 784))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, size) + bytes(size))
+    images = raw / "train-images-idx3-ubyte"
+    if fault == "truncated":
+        images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"{images}: {fault}.*delete"):
+        lab("data=mnist", "data.download=false", f"data.root={tmp_path / 'data'}")
+
+
+def test_auto_falls_back_with_a_warning_no_one_can_miss(train: Train) -> None:
+    run = train("model=softmax", "trainer=debug", "data.root=here", "data.mirrors=[http://127.0.0.1:9/]")
+    assert run.code == 0
+    assert "!! MNIST is not at hand" in run.out
+    assert run.result["data"] == "mnist5k"
+    assert run.result["sizes"] == {"train": 4000, "val": 500, "test": 500}
