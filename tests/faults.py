@@ -25,7 +25,7 @@ from conftest import Process, command, environment
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import fetch
 from mnist_lab.errors import UserError
-from mnist_lab.runs.checkpoints import DamagedCheckpoint, find_checkpoint, verify_checkpoint
+from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 
 RUN = [
     "model=mlp_relu",

@@ -21,10 +21,9 @@ CORE = {
     "schedules.py": "the learning rate as a function of the step",
     "classifier.py": "the LightningModule",
     "callbacks/": "checkpoints, curves, progress, NaN guard, graceful stop",
-    "runs/run.py": "a run directory as an object",
+    "runs/run.py": "a run directory as an object, its checkpoints verified",
     "runs/result.py": "`result.json` and its schema",
     "runs/metrics.py": "the reader of `metrics.csv`",
-    "runs/checkpoints.py": "where checkpoints lie, and whether they are whole",
     "runs/provenance.py": "code, command, versions, machine",
     "runs/atomic.py": "files that are there as a whole or not at all",
 }

@@ -14,7 +14,7 @@ The core, in the order in which to read it. A config goes down this list and nev
 3. ``experiment.py``: build, fit, test, result.
 4. ``data/``, ``networks/``, ``schedules.py``, ``classifier.py``: what is trained on what, and how.
 5. ``callbacks/``: checkpoints, curves, progress, the guard against NaN, a stop between two steps.
-6. ``runs/run.py``: what a run has left, as an object; ``result.py``, ``metrics.py``, ``checkpoints.py`` beside it.
+6. ``runs/run.py``: what a run has left, as an object; ``result.py``, ``metrics.py`` beside it.
 
 The rest are extras that the core never imports: ``tensorboard/``, ``view/``, ``sweeps/``, ``speed/``.
 """

@@ -92,10 +92,10 @@ def exit_on_user_error() -> Iterator[None]:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        yield
-    except Exception as error:
-        message = describe(error)
-        if message is None or FULL_ERRORS:
+        with as_user_error():
+            yield
+    except UserError as error:
+        if FULL_ERRORS:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

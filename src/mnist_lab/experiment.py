@@ -20,9 +20,9 @@ from mnist_lab.callbacks import CsvLogger, GracefulStop
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
-from mnist_lab.runs.checkpoints import Checkpoint, checkpoint_path, find_checkpoint
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.result import Result
+from mnist_lab.runs.run import Checkpoint, checkpoint_path, find_checkpoint
 
 log = logging.getLogger(__name__)
 REACHED = (

@@ -22,9 +22,9 @@ import mnist_lab
 from mnist_lab.data.idx import read_idx
 from mnist_lab.errors import UserError
 from mnist_lab.runs import result
-from mnist_lab.runs.checkpoints import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 from mnist_lab.runs.directory import read_run_config
 from mnist_lab.runs.result import Result
+from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))  # `make fuzz` asks for more
 FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

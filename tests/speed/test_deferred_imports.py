@@ -192,7 +192,8 @@ def test_parts_are_imported_once_and_after_the_whole() -> None:
 
 def test_it_stands_aside_where_the_packages_are_imported_already() -> None:
     code = """
-        import logging, sys, torch._dynamo, torchmetrics
+        import logging, sys, types
+        sys.modules |= {name: types.ModuleType(name) for name in ("torch._dynamo", "torchmetrics")}
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
     """
     said = output(textwrap.dedent(code) + DEFER + "print(type(sys.modules['torch._dynamo']).__name__)")

@@ -21,11 +21,10 @@ from mnist_lab.config import check, config_folder, flatten_config
 from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error
 from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.checkpoints import checkpoint_path
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.provenance import provenance
 from mnist_lab.runs.result import Result, next_commands
-from mnist_lab.runs.run import Run
+from mnist_lab.runs.run import Run, checkpoint_path
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import Pruned, UserError, describe
-from mnist_lab.runs.checkpoints import checkpoint_path
 from mnist_lab.runs.directory import MAY_CHANGE
 from mnist_lab.runs.result import FILE, Result
+from mnist_lab.runs.run import checkpoint_path
 
 log = logging.getLogger(__name__)
 
