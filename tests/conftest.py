@@ -14,7 +14,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # faults and mirror, from every folder
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and threads that wait for each other's core crawl
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as on a newcomer's machine
-os.environ.pop("MNIST_LAB_DATA", None)
 os.environ.pop("HYDRA_FULL_ERROR", None)
 
 import started
@@ -22,6 +21,7 @@ import started
 import mnist_lab
 
 ROOT = Path(__file__).parents[1]
+REAL_DATA = Path(os.environ.pop("MNIST_LAB_DATA", ROOT / "data"))  # for the one test that wants it
 
 
 @dataclass

@@ -1,6 +1,5 @@
 import itertools
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import mirror
 import pytest
 import torch
+from conftest import REAL_DATA
 from mirror import NOWHERE
 
 from mnist_lab.data import DigitsDataModule, sources
@@ -123,15 +123,12 @@ def test_impossible_options_are_named(options: dict[str, object], said: str, tmp
         DigitsDataModule(**{"dataset": "fake", "root": str(tmp_path)} | options).setup()  # type: ignore[arg-type]
 
 
-REAL = Path(os.environ.get("MNIST_LAB_DATA", Path(__file__).parents[2] / "data"))
+ABSENT = not FAMILIES["mnist"].lies_in(REAL_DATA / "MNIST" / "raw")
 
 
-ABSENT = not FAMILIES["mnist"].lies_in(REAL / "MNIST" / "raw")
-
-
-@pytest.mark.skipif(ABSENT, reason=f"the real MNIST is not in {REAL}")
+@pytest.mark.skipif(ABSENT, reason=f"the real MNIST is not in {REAL_DATA}")
 def test_the_real_mnist() -> None:
-    data = DigitsDataModule("mnist", str(REAL), download=False)
+    data = DigitsDataModule("mnist", str(REAL_DATA), download=False)
     data.setup()
     assert data.sizes == {"train": 55_000, "val": 5_000, "test": 10_000}
     assert data.digits
