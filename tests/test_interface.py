@@ -87,7 +87,7 @@ def test_mistakes_are_user_errors_and_loading_nothing_too(lab: Lab, tmp_path: Pa
         lab("optim.lrr=1")
     with pytest.raises(UserError, match="multirun"):
         lab("seed=0,1")
-    with pytest.raises(UserError, match=r"nothing/result\.json: missing; nothing is not the directory of a run"):
+    with pytest.raises(UserError, match=r"nothing/result\.json: missing; .*nothing is not the directory of a run"):
         mnist_lab.load("nothing")
 
 
@@ -185,6 +185,28 @@ def test_an_interruption_reaches_the_caller_and_the_run_says_so(lab: Lab) -> Non
     finally:
         signal.signal(signal.SIGINT, before)
     assert mnist_lab.load("run").result.status == "interrupted"
+
+
+def test_it_trains_inside_another_hydra_app(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    (tmp_path / "app.py").write_text(
+        "import hydra, mnist_lab\nfrom hydra.core.global_hydra import GlobalHydra\n"
+        "from hydra.core.hydra_config import HydraConfig\n\n"
+        "@hydra.main(version_base='1.3', config_path='.', config_name='config')\ndef main(cfg):\n"
+        f"    run = mnist_lab.train(*{SMALL}, f'seed={{cfg.seed}}')\n"
+        "    print(run.result.seed, HydraConfig.get().job.name, GlobalHydra.instance().is_initialized())\n\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["3", "app", "True"]
+
+
+def test_a_run_is_found_after_a_change_of_directory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab(*SMALL)
+    run = mnist_lab.load("run")
+    monkeypatch.chdir("/")
+    assert isinstance(run.network(), nn.Module)
 
 
 def test_importing_the_package_does_not_wait_for_torch() -> None:

@@ -7,6 +7,7 @@ annotations the types, their checks the ranges. So a class and its YAML file are
 import dataclasses
 import functools
 import inspect
+import math
 import pydoc
 import typing
 from collections.abc import Callable, Sequence
@@ -81,7 +82,7 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     nodes = {group: cfg.get(group) for group in GROUPS if group not in OBSERVERS}
     nodes |= {group: cfg[group] for group in ("logger", "view") if cfg.get(group)}
     for name, node in (cfg.get("callbacks") or {}).items():
-        if node and OmegaConf.select(node, "enabled", default=True):
+        if node and not (isinstance(node, DictConfig) and node.get("enabled") is False):
             nodes[f"callbacks.{name}"] = node
     for path, node in nodes.items():
         check_node(node, path)
@@ -151,7 +152,8 @@ def flatten_config(cfg: DictConfig) -> dict[str, Any]:
         elif path.endswith("._target_"):
             result[path.removesuffix("._target_")] = str(node).rpartition(".")[2]
         elif node is not None and path not in ("data.root", "name"):
-            result[path] = node if isinstance(node, (bool, int, float, str)) else str(node)
+            finite = not isinstance(node, float) or math.isfinite(node)  # JSON has neither NaN nor infinity
+            result[path] = node if finite and isinstance(node, (bool, int, float, str)) else str(node)
 
     everything = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(everything, dict)

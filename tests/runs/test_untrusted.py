@@ -97,6 +97,14 @@ def test_a_malicious_config_runs_nothing(stranger: Path, lab: Lab, tmp_path: Pat
     assert not (tmp_path / "was-run").exists()
 
 
+def test_a_run_of_another_version_is_named_as_what_it_is(stranger: Path) -> None:
+    config = OmegaConf.load(stranger / "config.yaml")
+    config.callbacks.curves = {"_target_": "mnist_lab.callbacks.Curves"}
+    OmegaConf.save(config, stranger / "config.yaml")
+    with pytest.raises(UserError, match=r"names mnist_lab\.callbacks\.Curves.*a run of another version of mnist_lab"):
+        read_run_config(stranger)
+
+
 def test_a_class_of_ones_own_is_trusted_by_name(stranger: Path) -> None:
     config = OmegaConf.load(stranger / "config.yaml")
     config.model._target_ = "fractions.Fraction"

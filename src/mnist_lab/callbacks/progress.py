@@ -23,11 +23,11 @@ class Progress(pl.Callback):
         self._next, self._total = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._next = time.monotonic() + self.every_n_seconds
         self._total = trainer.max_steps  # an interruption lowers it
         if trainer.is_global_zero and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             done = trainer.global_step
             self._bar = tqdm(total=self._total, initial=done, unit="step", dynamic_ncols=True, mininterval=0.2)
+        self._next = time.monotonic() + (0.5 if self._bar is not None else self.every_n_seconds)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._bar is not None:

@@ -136,7 +136,8 @@ def _check_target(name: str, path: Path, trust: Sequence[str]) -> None:
     target = pydoc.locate(name) if known else None
     home = f"{getattr(target, '__module__', '')}."
     if not isinstance(target, type) or not home.startswith(tuple(f"{package}." for package in (*_HARMLESS, *trust))):
+        other = "a run of another version of mnist_lab cannot go on; " if name.startswith("mnist_lab.") else ""
         raise UserError(
-            f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; "
+            f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; {other}"
             "where it is your own, allow its package with trust=[package]"
         )

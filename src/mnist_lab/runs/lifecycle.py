@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -55,8 +56,13 @@ def run(cfg: DictConfig) -> float | None:
 def run_in_process(*overrides: str) -> Run:
     """Compose ``conf/`` with ``overrides`` and run that, in a process that belongs to somebody else."""
     directory.register_resolvers()
-    with initialize_config_dir(config_folder(), version_base="1.3"):
-        cfg = compose("config", list(overrides), return_hydra_config=True)
+    callers = GlobalHydra.instance().hydra  # where this is called in a Hydra app
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_folder(), version_base="1.3"):
+            cfg = compose("config", list(overrides), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = callers
     hydra, run_dir = cfg.hydra, Path(cfg.hydra.run.dir).absolute()
     with open_dict(cfg):
         del cfg["hydra"]

@@ -92,7 +92,7 @@ class Run:
     """
 
     def __init__(self, run_dir: str | Path, trust: Sequence[str] | None = ()):
-        self.directory, self.trust = Path(run_dir), trust
+        self.directory, self.trust = Path(run_dir).expanduser().absolute(), trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r})"
