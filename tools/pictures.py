@@ -101,7 +101,7 @@ def report(chromium: str) -> None:
         settings = ["model=softmax,mlp_relu", "optim.lr=0.01,0.003,0.001", "data.batch_size=50,200", "seed=0,1,2"]
         options = ["trainer.max_steps=200", "trainer.val_check_interval=20", f"hydra.sweep.dir={folder}"]
         subprocess.run([sys.executable, "train.py", "--multirun", *settings, *options], cwd=ROOT, check=True)
-    photograph(chromium, (folder / "report.html").as_uri(), PICTURES / "report.png", "1240,1900")
+    photograph(chromium, (folder / "report.html").as_uri(), PICTURES / "report.png", "1240,2060")
 
 
 def view(chromium: str) -> None:
