@@ -47,7 +47,6 @@ class Process:
         return lines[0]
 
 
-Run = Process
 Lab = Callable[..., mnist_lab.Run]
 Train = Callable[..., Process]
 

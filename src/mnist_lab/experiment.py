@@ -25,16 +25,8 @@ from mnist_lab.runs.result import Result
 from mnist_lab.runs.run import Checkpoint, checkpoint_path, find_checkpoint
 
 log = logging.getLogger(__name__)
-REACHED = (
-    "val_accuracy",
-    "best_val_accuracy",
-    "test_accuracy",
-    "test_loss",
-    "fit_seconds",
-    "parameters",
-)  # for loggers
-
-
+# What loggers are told at the end.
+REACHED = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
 Nodes = dict[str, DictConfig]  # what there is to build, by its path in the config
 
 

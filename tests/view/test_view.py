@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from browser import Browser, screen
-from conftest import Run, Train, environment, trains_in
+from conftest import Process, Train, environment, trains_in
 from PIL import Image, ImageChops
 
 import mnist_lab
@@ -32,7 +32,7 @@ FAILED = "view: ended with an error"
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Process:
     """A run with a picture for each of its five frames."""
     run = trains_in(tmp_path_factory.mktemp("view"))(*SHORT, *RECORD, "name=watched")
     assert run.code == 0, run.err
@@ -41,7 +41,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def replay(recorded: Run) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def replay(recorded: Process) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``python -m mnist_lab.view`` with the recorded run."""
     started = []
 
@@ -71,7 +71,7 @@ def pictures(run_dir: Path) -> list[Path]:
     return sorted((run_dir / "view").glob("*.png"))
 
 
-def test_files_are_written_of_each_frame_and_of_the_end(recorded: Run) -> None:
+def test_files_are_written_of_each_frame_and_of_the_end(recorded: Process) -> None:
     paths = sorted((recorded.directory / "view").glob("*.png"))
     assert [int(path.stem) for path in paths] == [0, 10, 20, 30, 40]
     opened = [Image.open(path).convert("RGB") for path in paths]
@@ -79,7 +79,7 @@ def test_files_are_written_of_each_frame_and_of_the_end(recorded: Run) -> None:
     assert len({picture.tobytes() for picture in opened}) == 5
 
 
-def test_frames_hold_what_the_network_predicts(recorded: Run) -> None:
+def test_frames_hold_what_the_network_predicts(recorded: Process) -> None:
     recording, metrics = Recording(recorded.directory), mnist_lab.load(recorded.directory).metrics
     accuracy = {
         part: dict(zip(metrics.steps(f"{part}_accuracy"), metrics[f"{part}_accuracy"], strict=True))
@@ -113,7 +113,7 @@ def test_a_view_changes_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert FAILED not in caplog.text
 
 
-def test_a_resumed_run_goes_on_recording(recorded: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_resumed_run_goes_on_recording(recorded: Process, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     copy = tmp_path / "copy"
     shutil.copytree(recorded.directory, copy)
@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_recording(recorded: Run, tmp_path: Path, caplog: 
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif"])
-def test_the_movie_has_all_frames(recorded: Run, tmp_path: Path, ending: str) -> None:
+def test_the_movie_has_all_frames(recorded: Process, tmp_path: Path, ending: str) -> None:
     path = Path(shutil.which("ffprobe") or "").parent if ending == "mp4" else tmp_path
     if ending == "mp4" and not shutil.which("ffprobe"):
         pytest.skip("ffmpeg is not installed")
@@ -317,7 +317,7 @@ def xdotool(display: str, *order: str) -> subprocess.CompletedProcess[bytes]:
 
 @X
 def test_the_window_obeys_keys(
-    replay: Callable[..., subprocess.Popen[str]], recorded: Run, display: str, tmp_path: Path
+    replay: Callable[..., subprocess.Popen[str]], recorded: Process, display: str, tmp_path: Path
 ) -> None:
     def shown() -> Image.Image:
         return screen(tmp_path / "Xvfb_screen0")

@@ -70,10 +70,11 @@ class Batches:
                 yield batch
 
     def _ready(self, images: Tensor) -> Tensor:
-        if images.dtype == torch.uint8:
+        is_copy = images.dtype == torch.uint8  # which may be changed in place
+        if is_copy:
             images = images.float().div_(255)
         if (self.mean, self.std) != (0.0, 1.0):
-            images = (images - self.mean).div_(self.std)
+            images = (images.sub_(self.mean) if is_copy else images - self.mean).div_(self.std)
         return images.unsqueeze(1)
 
     def state_dict(self) -> dict[str, Any]:

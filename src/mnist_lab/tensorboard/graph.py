@@ -29,7 +29,7 @@ class Graph(pl.Callback):
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
             warnings.simplefilter("ignore")  # torch means to replace its tracer, and says so at length
             try:
-                network, image = copy.deepcopy(pl_module.network).cpu().float().eval(), torch.zeros(1, 1, 28, 28)
+                network, image = copy.deepcopy(pl_module.network).cpu().float().eval(), pl_module.example_input_array
                 # Without check_trace, which traces again to compare and imports half of torch for it. The writer draws
                 # a network that is traced already as it is.
                 traced = torch.jit.trace(network, image, check_trace=False)  # type: ignore[no-untyped-call]

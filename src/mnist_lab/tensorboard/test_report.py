@@ -8,10 +8,11 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mnist_lab.mosaic import Array
 from mnist_lab.tensorboard import images
-from mnist_lab.tensorboard.logger import find_logger
+from mnist_lab.tensorboard.logger import TensorBoard, find_logger
 
 _PROJECTOR = """embeddings {
   tensor_name: "last_hidden_layer" tensor_path: "projector/points.tsv" metadata_path: "projector/labels.tsv"
@@ -40,6 +41,9 @@ class TestReport(pl.Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._logits: list[Tensor] = []  # of each batch
         self._hidden: list[Tensor] = []  # the inputs of the last linear layer, of the first batches
+        self._hooks: list[RemovableHandle] = []
+        if not any(isinstance(logger, TensorBoard) for logger in trainer.loggers):  # a test alone, of a finished run
+            return
 
         def note_logits(layer: nn.Module, inputs: Any, output: Tensor) -> None:
             self._logits.append(output.float().cpu())
@@ -54,6 +58,8 @@ class TestReport(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Bring together what the processes have seen, and show it unless it contains NaN or Inf."""
+        if not self._hooks:
+            return
         for hook in self._hooks:
             hook.remove()
         logits, hidden = (gathered(batches, trainer.world_size) for batches in (self._logits, self._hidden))
