@@ -46,7 +46,7 @@ def start(*arguments: str, script: list[str] | None = None, cwd: Path | None = N
         stderr=subprocess.PIPE,
         text=True,
         cwd=cwd,
-        env=environment(),
+        env=environment(PYTHONPATH=str(Path(__file__).parent)),  # observers.py
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as from a terminal
     )
 
@@ -232,6 +232,75 @@ def concurrent_starts(folder: Path, count: int, chance: random.Random) -> str:
     return f"one download, {count} directories, {count} equal results"
 
 
+SEVERAL = ["trainer=ddp", "trainer.accelerator=cpu", "logger=none"]
+
+
+def nan_on_one_process(folder: Path, count: int, chance: random.Random) -> str:
+    """NaN in the images of one of two or three processes at a random step."""
+    for i in range(count):
+        processes, step = 2 + i % 2, chance.randrange(60)
+        where = {"_target_": "observers.Poison", "rank": chance.randrange(processes), "step": step}
+        poison = [f"+callbacks.poison.{key}={value}" for key, value in where.items()]
+        options = [*RUN, *SEVERAL, f"trainer.devices={processes}", *poison, "trainer.max_steps=60"]
+        out, err, code = ended(start(*options, f"hydra.run.dir={folder / str(i)}"))
+        assert code == 1, out + err
+        lines = [line for line in err.splitlines() if line.strip()]
+        assert len(lines) == 1, err
+        assert f"the training loss is nan at step {step}" in lines[0]
+        assert json.loads((folder / str(i) / "result.json").read_text())["status"] == "failed"
+        assert verify_checkpoint(folder / str(i) / "checkpoints" / "before_nan.ckpt").step == step
+    return "all processes ended, one line, status failed, the weights before it kept"
+
+
+def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
+    """One run on two processes; each time another of them gets a signal at a random moment, and it goes on."""
+    directory, ends = folder / "several", Counter[str]()
+    victims = [(who, s) for s in (signal.SIGKILL, signal.SIGTERM) for who in ("a rank", "the first")] + [
+        ("all", signal.SIGINT)
+    ]
+    for i in range(count):
+        who, number = victims[i % len(victims)]
+        begun = (directory / "checkpoints" / "last.ckpt").exists()
+        new = [*RUN, *SEVERAL, "callbacks.checkpoints.every_n_steps=10", FOREVER, f"hydra.run.dir={directory}"]
+        metrics = directory / "metrics.csv"
+        stamp = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        process = start(*([f"resume={directory}"] if begun else new))
+        deadline = time.monotonic() + 240
+        while not metrics.exists() or metrics.stat().st_mtime_ns == stamp:  # until it trains
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 0.5))
+        others = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        for pid in {"a rank": others, "the first": [process.pid], "all": [process.pid, *others]}[who]:
+            os.kill(pid, number)
+        out, err, code = ended(process)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in others)
+        assert "Traceback" not in out + err, out + err
+        status = json.loads((directory / "result.json").read_text())["status"]
+        if (who, number) == ("a rank", signal.SIGKILL):
+            assert (code, status) == (1, "failed"), out + err
+            assert "error: one of the 2 processes has ended early" in err
+        elif number == signal.SIGKILL:
+            assert (code, status) == (-9, "running"), out + err
+        else:
+            assert (code, status) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "interrupted"), out + err
+            assert out.count(f"python train.py resume={os.path.relpath(directory)}") == 1
+        ends[f"{who} by {number.name}"] += 1
+    end = find_checkpoint(directory).step + 30
+    finished(f"resume={directory}", f"trainer.max_steps={end}")
+    finished(*RUN, *SEVERAL, f"trainer.max_steps={end}", f"hydra.run.dir={folder / 'whole'}")
+    assert all(torch.equal(weights, last(directory)[name]) for name, weights in last(folder / "whole").items())
+    said = ", ".join(f"{times} {name}" for name, times in sorted(ends.items()))
+    return f"{said}; no process was left; after {end:,} steps the weights equal an unstopped run's, bit for bit"
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[str, str, int]:
+    """What a run said, and its exit code; its processes hold the pipes, so this waits for all of them."""
+    out, err = process.communicate(timeout=120)
+    return out, err, process.returncode
+
+
 FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a run stopped by a signal at a random moment": (kills, 50),
     "a disk that fills up": (full_disks, 20),
@@ -239,6 +308,8 @@ FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a damaged data file": (damaged_data, 200),
     "a download that fails": (failed_downloads, 21),
     "runs started together": (concurrent_starts, 20),
+    "a NaN on one of several processes": (nan_on_one_process, 20),
+    "a process of several stopped at a random moment": (stopped_processes, 20),
 }
 
 

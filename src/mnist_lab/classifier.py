@@ -74,9 +74,26 @@ class DigitClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        loss = self.loss(self.network(images), labels)
-        # Several processes average their gradients; a sum over the batch must stay one.
-        return loss * self.trainer.world_size if self.loss.reduction == "sum" else loss
+        if self.trainer.world_size == 1:
+            return self.loss(self.network(images), labels)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        torch.manual_seed(hash((data.seed, batch_idx, self.global_rank)))  # a rank's dropout is its own, and resumes
+        logits = self.network(images)
+        share = self.loss(logits, labels) if len(labels) else logits.sum()  # 0 where there are more ranks than images
+        return self._over_ranks(share, len(labels))
+
+    def _over_ranks(self, share: Tensor, images: int) -> Tensor:
+        """The loss of the whole batch, the same on each rank, from that of this rank's share of it.
+
+        Its gradients, averaged over the ranks as DDP does, are the whole batch's, however the shares differ in size.
+        """
+        mean = self.loss.reduction == "mean"
+        summed = share * images if mean else share
+        totals = torch.stack([summed.detach(), torch.full_like(summed, images)])
+        torch.distributed.all_reduce(totals)
+        divisor = totals[1] if mean else 1
+        scaled = summed * self.trainer.world_size / divisor
+        return scaled + (totals[0] / divisor - scaled.detach())
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])

@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import math
+import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +39,7 @@ def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch) -> None:
     result.data, result.sizes, result.precision = data.digits.name, data.sizes, str(trainer.precision)
     result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info(f"{result.name}: {result.parameters:,} parameters, data {result.data}, results in {launch.run_dir}")
-    with _explained(cfg):
+    with _explained(cfg, trainer.world_size):
         tested: Path | None = None  # the weights as they are
         if cfg.fit:
             fit(trainer, model, data, result, resumed)
@@ -74,11 +76,8 @@ def assemble(
         logger=loggers or False,
         default_root_dir=str(launch.run_dir),
     )
-    if trainer.world_size > 1 and launch.in_sweep:
-        raise UserError(
-            f"trainer.devices={cfg.trainer.devices}: several processes would each start the whole sweep again; "
-            "train with trainer.devices=1 in a --multirun, or start these runs one by one"
-        )
+    if trainer.world_size > 1:
+        _check_processes(trainer, model, f"trainer.devices={cfg.trainer.devices}", launch)
     _call(callbacks, "prepare", launch.run_dir, from_step, launch.in_sweep)
     try:
         data.setup()
@@ -88,6 +87,26 @@ def assemble(
     if cfg.checkpoint == "best" and "val" not in data.watched:
         raise UserError("checkpoint=best: there is no validation set to choose by; raise data.validation_size")
     return trainer, model, data
+
+
+def _check_processes(trainer: pl.Trainer, model: DigitClassifier, given: str, launch: Launch) -> None:
+    """Raise UserError where several processes cannot train; say what they do otherwise than one."""
+    if launch.in_sweep:
+        raise UserError(
+            f"{given}: several processes would each start the whole sweep again; "
+            "train with trainer.devices=1 in a --multirun, or start these runs one by one"
+        )
+    if launch.in_process:
+        raise UserError(f"{given}: several processes are started by train.py only; here, set trainer.devices=1")
+    on_cpu, cores = trainer.strategy.root_device.type == "cpu", len(os.sched_getaffinity(0))
+    if on_cpu and trainer.num_devices > cores and "OMP_NUM_THREADS" not in os.environ:
+        more = "or let more share them, with OMP_NUM_THREADS=1 in the environment"
+        raise UserError(f"{given}: there are only {cores} cores here; use no more processes, {more}")
+    if on_cpu and any("BatchNorm" in type(module).__name__ for module in model.modules()):
+        log.warning(
+            f"{given}: batch norm sees a process's part of each batch only, so the result depends on their number; "
+            "torch can join the parts on GPUs only"
+        )
 
 
 def build(node: DictConfig, path: str, **more: Any) -> Any:
@@ -147,8 +166,11 @@ def trainer_settings(given: DictConfig) -> DictConfig:
     if given.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     settings = given.copy()
+    on_gpu = given.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    if given.get("sync_batchnorm") and not on_gpu:
+        settings.sync_batchnorm = False  # torch's works on GPUs only
     if given.get("precision") == "auto":
-        if given.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        if on_gpu:
             has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -191,8 +213,8 @@ def test(
 
 
 @contextlib.contextmanager
-def _explained(cfg: DictConfig) -> Iterator[None]:
-    """Turn torch's errors about memory and checkpoints into UserErrors."""
+def _explained(cfg: DictConfig, processes: int) -> Iterator[None]:
+    """Turn torch's errors about memory, checkpoints and lost processes into UserErrors."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -202,6 +224,11 @@ def _explained(cfg: DictConfig) -> Iterator[None]:
             raise UserError(f"out of memory with data.batch_size={cfg.data.batch_size}; try {half}") from error
         if "loading state_dict" in said:
             raise UserError(f"resume={cfg.resume}: the checkpoint is not of the network in its config.yaml") from error
+        if processes > 1 and re.search(r"gloo|NCCL|closed by peer|reset by peer|Broken pipe", said):
+            if not is_rank_zero():
+                sys.exit(1)  # the one that was lost, or rank zero, says why
+            lost = f"one of the {processes} processes has ended early; if it said nothing above, it was killed"
+            raise UserError(f"{lost}: go on with resume=<run directory>") from error
         raise
 
 

@@ -8,11 +8,23 @@ import faults
 import pytest
 
 
-@pytest.mark.parametrize("fault", [fault for fault in faults.FAULTS if "disk" not in fault])
+SLOW = ("a NaN on one of several processes", "a process of several stopped at a random moment")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(f, marks=pytest.mark.slow if f in SLOW else []) for f in faults.FAULTS if "disk" not in f],
+)
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     do, _ = faults.FAULTS[fault]
-    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}.get(do, 20)
+    few = {
+        faults.kills: 2,
+        faults.nan_on_one_process: 2,
+        faults.stopped_processes: 5,
+        faults.concurrent_starts: 3,
+        faults.failed_downloads: 7,
+    }.get(do, 20)
     do(tmp_path, few, random.Random(1))
 
 

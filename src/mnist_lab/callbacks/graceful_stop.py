@@ -47,5 +47,9 @@ class GracefulStop(pl.Callback):
         if self.signal is not None:
             sys.exit(128 + self.signal)  # all is saved
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
         self.on_train_end()
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None:  # the processes that this one has started end with it
+            launcher.kill(signal.SIGKILL)
+            launcher.procs.clear()  # or Lightning, which looks after them, would kill this one too before it has saved

@@ -1,6 +1,7 @@
 """Stops a run whose loss is NaN or infinite."""
 
 import math
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,4 +34,6 @@ class NanGuard(pl.Callback):
             cure = "the written-out cross-entropy takes log(0); loss.written_out=false computes it from logits, safely"
         batch = step % pl_module.trainer.datamodule.steps_per_epoch
         save_checkpoint(trainer, "before_nan")
+        if not trainer.is_global_zero:  # the loss is that of all processes: one of them says so
+            sys.exit(1)
         raise UserError(f"the training loss is {loss.item()} at step {step}, batch {batch} of its epoch: {cure}")

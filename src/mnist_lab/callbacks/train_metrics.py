@@ -28,11 +28,13 @@ class TrainMetrics(pl.Callback):
             return
         now = time.perf_counter() - pl_module.evaluation_seconds
         metrics = {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
-        if self._images:
-            metrics["images_per_second"] = self._images * trainer.world_size / (now - self._since)
         pl_module.eval()
-        loss, correct, total = pl_module.evaluate(batch).tolist()
+        sums = pl_module.evaluate(batch)
         pl_module.train()
+        sums = torch.cat([sums, sums.new_tensor([self._images])])
+        loss, correct, total, images = trainer.strategy.reduce(sums, reduce_op="sum").tolist()  # over all processes
+        if images:
+            metrics["images_per_second"] = images / (now - self._since)
         metrics |= {"train_loss": loss / total, "train_accuracy": correct / total}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, trainer.global_step)

@@ -19,6 +19,8 @@ from mnist_lab.errors import UserError
 CONFIG = "config.yaml"
 # What may change when a run goes on; everything else is the run's own.
 MAY_CHANGE = ("resume", "trust", "sweep.resume", "fit", "test", "checkpoint", "trainer.max_steps", "data.root")
+# Where it runs, which may change too: of an option trainer=... these are taken, and nothing else.
+DEVICES = tuple(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm"))
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,10 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     own = read_run_config(run_directory(cfg.resume), list(cfg.trust))
     for key in ["resume", "trust", *(override.split("=")[0].lstrip("+~") for override in overrides)]:
         now, then = OmegaConf.select(cfg, key), OmegaConf.select(own, key)
-        if key in MAY_CHANGE:
+        if key in MAY_CHANGE + DEVICES:
             OmegaConf.update(own, key, now)
+        elif key == "trainer":
+            own.trainer.update({name: cfg.trainer[name] for name in cfg.trainer if f"trainer.{name}" in DEVICES})
         elif key.partition(".")[0] == "view":  # as a whole: its keys depend on where it shows
             own.view = cfg.get("view")
         elif now != then:

@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> float | None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
     if not experiment.is_rank_zero():
-        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger().setLevel(logging.ERROR)
     hydra = HydraConfig.get()
     run_dir, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     with contextlib.nullcontext() if in_sweep else exit_on_user_error():
@@ -113,6 +113,8 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         ended.status = "interrupted" if fit else ended.status
         go_on = f"go on with: python train.py resume={shlex.quote(os.path.relpath(run_dir))}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
+        if not experiment.is_rank_zero():  # rank zero says how it ended; Lightning would kill it for another exit code
+            sys.exit(0)
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
     finally:
         if experiment.is_rank_zero():
