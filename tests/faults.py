@@ -25,6 +25,7 @@ from conftest import Process, command, environment
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import fetch
 from mnist_lab.errors import UserError
+from mnist_lab.runs.metrics import read_rows
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 
 RUN = [
@@ -255,27 +256,25 @@ def nan_on_one_process(folder: Path, count: int, chance: random.Random) -> str:
 def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
     """One run on two processes; each time another of them gets a signal at a random moment, and it goes on."""
     directory, ends = folder / "several", Counter[str]()
-    victims = [(who, s) for s in (signal.SIGKILL, signal.SIGTERM) for who in ("a rank", "the first")] + [
-        ("all", signal.SIGINT)
-    ]
+    victims = [("a rank", signal.SIGKILL), ("the first", signal.SIGTERM), ("all", signal.SIGINT)]
+    victims += [("a rank", signal.SIGTERM), ("the first", signal.SIGKILL), ("the first, starting", signal.SIGKILL)]
     for i in range(count):
         who, number = victims[i % len(victims)]
         begun = (directory / "checkpoints" / "last.ckpt").exists()
         new = [*RUN, *SEVERAL, "callbacks.checkpoints.every_n_steps=10", FOREVER, f"hydra.run.dir={directory}"]
-        metrics = directory / "metrics.csv"
-        stamp = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        before = find_checkpoint(directory).step if begun else 0
         process = start(*([f"resume={directory}"] if begun else new))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         deadline = time.monotonic() + 240
-        while not metrics.exists() or metrics.stat().st_mtime_ns == stamp:  # until it trains
+        while not (children.read_text() if "starting" in who else steps_done(directory) > before):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 0.5))
-        others = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        for pid in {"a rank": others, "the first": [process.pid], "all": [process.pid, *others]}[who]:
+        others = [int(pid) for pid in children.read_text().split()]
+        for pid in {"a rank": others, "all": [process.pid, *others]}.get(who, [process.pid]):
             os.kill(pid, number)
         out, err, code = ended(process)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in others)
         assert "Traceback" not in out + err, out + err
         status = json.loads((directory / "result.json").read_text())["status"]
         if (who, number) == ("a rank", signal.SIGKILL):
@@ -295,9 +294,15 @@ def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
     return f"{said}; no process was left; after {end:,} steps the weights equal an unstopped run's, bit for bit"
 
 
+def steps_done(directory: Path) -> float:
+    """The last step in the curves."""
+    rows = read_rows(directory / "metrics.csv")
+    return rows[-1]["step"] if rows else 0
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[str, str, int]:
     """What a run said, and its exit code; its processes hold the pipes, so this waits for all of them."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=200)
     return out, err, process.returncode
 
 

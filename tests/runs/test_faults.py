@@ -7,7 +7,6 @@ from pathlib import Path
 import faults
 import pytest
 
-
 SLOW = ("a NaN on one of several processes", "a process of several stopped at a random moment")
 
 
@@ -21,7 +20,7 @@ def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     few = {
         faults.kills: 2,
         faults.nan_on_one_process: 2,
-        faults.stopped_processes: 5,
+        faults.stopped_processes: 6,
         faults.concurrent_starts: 3,
         faults.failed_downloads: 7,
     }.get(do, 20)

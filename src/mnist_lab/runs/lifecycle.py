@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,8 +39,11 @@ def run(cfg: DictConfig) -> float | None:
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
+    first = int(os.environ.setdefault("MNIST_LAB_FIRST", str(os.getpid())))  # inherited by those it starts
     if not experiment.is_rank_zero():
         logging.getLogger().setLevel(logging.ERROR)
+        if first != os.getpid():
+            threading.Thread(target=_end_with, args=(first,), daemon=True).start()
     hydra = HydraConfig.get()
     run_dir, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     with contextlib.nullcontext() if in_sweep else exit_on_user_error():
@@ -51,6 +55,13 @@ def run(cfg: DictConfig) -> float | None:
         ended = record(cfg, launch)
     log.info(ended.table(run_dir) if in_sweep else f"{ended.table(run_dir)}\n{next_commands(run_dir)}")
     return ended.best_val_accuracy
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended: it would wait for it in vain."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def run_in_process(*overrides: str) -> Run:
