@@ -122,5 +122,5 @@ def test_more_processes_than_cores_are_refused(train: Train, monkeypatch: pytest
 
 
 def test_several_processes_are_not_started_from_python(lab: Lab) -> None:
-    with pytest.raises(mnist_lab.UserError, match="several processes are started by train.py only"):
+    with pytest.raises(mnist_lab.UserError, match="several processes are started by"):
         lab("model=softmax", "data=fake", "trainer=ddp", "trainer.accelerator=cpu")

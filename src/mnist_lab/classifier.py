@@ -61,6 +61,7 @@ class DigitClassifier(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.make_optimizer, self.schedule, self.loss = optimizer, schedule, loss or CrossEntropy()
         self.example_input_array = torch.zeros(1, 1, 28, 28)
+        self._ranks = 1  # processes that train together
         self._sums: dict[str, Tensor] = {}
         self.last: dict[str, float] = {}  # the metrics of the last evaluation
         self.best: dict[str, tuple[float, int]] = {}  # for each part watched, the best accuracy so far and its step
@@ -74,7 +75,7 @@ class DigitClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        if self.trainer.world_size == 1:
+        if self._ranks == 1:
             return self.loss(self.network(images), labels)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         torch.manual_seed(hash((data.seed, batch_idx, self.global_rank)))  # a rank's dropout is its own, and resumes
@@ -92,7 +93,7 @@ class DigitClassifier(pl.LightningModule):
         totals = torch.stack([summed.detach(), torch.full_like(summed, images)])
         torch.distributed.all_reduce(totals)
         divisor = totals[1] if mean else 1
-        scaled = summed * self.trainer.world_size / divisor
+        scaled = summed * self._ranks / divisor
         return scaled + (totals[0] / divisor - scaled.detach())
 
     def configure_optimizers(self) -> Any:
@@ -145,6 +146,7 @@ class DigitClassifier(pl.LightningModule):
         self.best, self._random_state = checkpoint["best"], checkpoint["random_state"]
 
     def on_train_start(self) -> None:
+        self._ranks = self.trainer.world_size
         if self._random_state:
             cpu, *gpus = self._random_state
             torch.set_rng_state(cpu)

@@ -98,7 +98,8 @@ def _check_processes(trainer: pl.Trainer, model: DigitClassifier, given: str, la
         )
     if launch.in_process:
         raise UserError(f"{given}: several processes are started by train.py only; here, set trainer.devices=1")
-    on_cpu, cores = trainer.strategy.root_device.type == "cpu", len(os.sched_getaffinity(0))
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if on_cpu and trainer.num_devices > cores and "OMP_NUM_THREADS" not in os.environ:
         more = "or let more share them, with OMP_NUM_THREADS=1 in the environment"
         raise UserError(f"{given}: there are only {cores} cores here; use no more processes, {more}")
@@ -224,7 +225,7 @@ def _explained(cfg: DictConfig, processes: int) -> Iterator[None]:
             raise UserError(f"out of memory with data.batch_size={cfg.data.batch_size}; try {half}") from error
         if "loading state_dict" in said:
             raise UserError(f"resume={cfg.resume}: the checkpoint is not of the network in its config.yaml") from error
-        if processes > 1 and re.search(r"gloo|NCCL|closed by peer|reset by peer|Broken pipe", said):
+        if processes > 1 and re.search("by peer|Broken pipe|remote process", said):
             if not is_rank_zero():
                 sys.exit(1)  # the one that was lost, or rank zero, says why
             lost = f"one of the {processes} processes has ended early; if it said nothing above, it was killed"

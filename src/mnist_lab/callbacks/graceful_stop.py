@@ -49,7 +49,6 @@ class GracefulStop(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
         self.on_train_end()
-        launcher: Any = trainer.strategy.launcher
-        if launcher is not None:  # the processes that this one has started end with it
-            launcher.kill(signal.SIGKILL)
-            launcher.procs.clear()  # or Lightning, which looks after them, would kill this one too before it has saved
+        started: list[Any] = getattr(trainer.strategy.launcher, "procs", [])  # of several, they end with this one
+        while started:  # Lightning looks after those in the list, and would kill this one too, before it has saved
+            started.pop().kill()

@@ -107,8 +107,8 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         now, then = OmegaConf.select(cfg, key), OmegaConf.select(own, key)
         if key in MAY_CHANGE + DEVICES:
             OmegaConf.update(own, key, now)
-        elif key == "trainer":
-            own.trainer.update({name: cfg.trainer[name] for name in cfg.trainer if f"trainer.{name}" in DEVICES})
+        elif key == "trainer" and now:
+            own.trainer.update({name: value for name, value in now.items() if f"trainer.{name}" in DEVICES})
         elif key.partition(".")[0] == "view":  # as a whole: its keys depend on where it shows
             own.view = cfg.get("view")
         elif now != then:
