@@ -265,7 +265,7 @@ def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
         before = find_checkpoint(directory).step if begun else 0
         process = start(*([f"resume={directory}"] if begun else new))
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 500
         while not (children.read_text() if "starting" in who else steps_done(directory) > before):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline

@@ -70,7 +70,7 @@ def test_three_processes_train_as_one(train: Train, lab: Lab) -> None:
 @pytest.mark.parametrize("loss", ["mean", "sum"])
 def test_any_number_of_processes_trains_as_one(loss: str, count: int, train: Train, lab: Lab) -> None:
     options = [*SMALL, "model=convnet", "model.channels=[2,3]", "model.hidden=8", "model.dropout=0", "optim=sgd"]
-    options += [f"loss.reduction={loss}", f"optim.lr={0.05 if loss == 'mean' else 0.0005}"]
+    options += [f"loss.reduction={loss}", f"optim.lr={0.01 if loss == 'mean' else 0.0001}"]
     first, *_ = together(train, count, *options)
     assert first.code == 0, first.err
     assert_same(first.directory, lab(*options, to="one").directory)
@@ -78,7 +78,10 @@ def test_any_number_of_processes_trains_as_one(loss: str, count: int, train: Tra
 
 def test_a_nan_on_one_process_ends_all_with_one_line(train: Train) -> None:
     poison = ["+callbacks.poison._target_=observers.Poison", "+callbacks.poison.rank=1", "+callbacks.poison.step=7"]
-    first, other = together(train, 2, *SMALL, "model=softmax", *poison)
+    model = ["model=mlp_relu", "model.hidden=[16]", "model.batch_norm=shift", "data.drop_last=true"]
+    first, other = together(train, 2, *SMALL, *model, *poison)
+    assert first.out.count("batch norm sees a process's part of each batch only") == 1
+    assert not other.out
     assert "the training loss is nan at step 7" in first.message
     assert other.code == 0, other.err
     assert not other.err
