@@ -7,13 +7,23 @@ from pathlib import Path
 import faults
 import pytest
 
+SLOW = [faults.two_resumes]
 
-@pytest.mark.parametrize("fault", [fault for fault in faults.FAULTS if "disk" not in fault])
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=[pytest.mark.slow] if do in SLOW else [])
+        for fault, (do, _) in faults.FAULTS.items()
+        if "disk" not in fault
+    ],
+)
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     do, _ = faults.FAULTS[fault]
-    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}.get(do, 20)
-    do(tmp_path, few, random.Random(1))
+    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}
+    few |= {faults.two_resumes: 1, faults.moved_data: 3, faults.damaged_results: 4}
+    do(tmp_path, few.get(do, 20), random.Random(1))
 
 
 def can_mount(folder: Path) -> bool:

@@ -19,7 +19,7 @@ import mirror
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import ROOT, Lab, Train, command, environment
+from conftest import ROOT, Lab, Train, command, environment, lab_in
 from omegaconf import OmegaConf
 
 import mnist_lab
@@ -39,6 +39,12 @@ def strict(text: str) -> Any:
         raise AssertionError(f"{name} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run."""
+    return lab_in(tmp_path_factory.mktemp("done"))(*SMALL)
 
 
 def test_a_diverged_run_is_done_and_says_nan(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +70,7 @@ class Ends(pl.Callback):
     """Ends a run with an error that is no Exception, as Rust's panics are."""
 
     def on_train_batch_start(self, *_: Any) -> None:
-        raise BaseException("panic")  # noqa: TRY002
+        raise BaseException("panic")
 
 
 def test_whatever_ends_a_run_its_status_says_failed(lab: Lab) -> None:
@@ -95,8 +101,16 @@ def mirror_files() -> tuple[str, ...]:
     return FAMILIES["mnist"].files
 
 
-@pytest.mark.parametrize("where", ["the environment", "the command line", "data/", "nowhere"])
-@pytest.mark.parametrize("use", ["trainer.max_steps=30", "fit=false"])
+@pytest.mark.parametrize(
+    ("where", "use"),
+    [
+        ("the environment", "trainer.max_steps=30"),
+        ("the command line", "fit=false"),
+        ("data/", "trainer.max_steps=30"),
+        ("nowhere", "trainer.max_steps=30"),
+        ("nowhere", "fit=false"),
+    ],
+)
 def test_data_that_moved_are_found_or_missed_in_one_line(
     where: str, use: str, moved: Run, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,8 +141,8 @@ def test_a_run_that_goes_on_in_another_folder_finds_its_data(
     assert lab(f"resume={moved.directory}", "trainer.max_steps=30").result.data == "mnist"
 
 
-def test_a_run_that_cannot_go_on_stays_as_it_was(lab: Lab) -> None:
-    run = lab(*SMALL)
+def test_a_run_that_cannot_go_on_stays_as_it_was(done: Run, lab: Lab) -> None:
+    run = Run(shutil.copytree(done.directory, "run"))
     config = OmegaConf.load(run.directory / "config.yaml")
     config.model = {"_target_": "mnist_lab.networks.MLP", "hidden": [5]}
     OmegaConf.save(config, run.directory / "config.yaml")
@@ -139,27 +153,28 @@ def test_a_run_that_cannot_go_on_stays_as_it_was(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "", "{}", '{"status": null}', "[]", '{"status": "done", "steps"'])
-def test_a_damaged_result_locks_nothing_away(damage: str, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    whole = lab(*SMALL, "trainer.max_steps=30", to="whole")
-    run = lab(*SMALL)
+def test_a_damaged_result_locks_nothing_away(
+    damage: str, done: Run, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, run = done.result, Run(shutil.copytree(done.directory, "run"))
     (run.directory / "result.json").unlink()
     if damage != "missing":
         (run.directory / "result.json").write_text(damage)
     assert mnist_lab.load("run").network()
     with pytest.raises(UserError, match=r"result\.json: (missing|cannot be read|damaged)"):
         mnist_lab.load("run").result  # noqa: B018
-    result = lab("resume=run", "trainer.max_steps=30").result
+    result = lab("resume=run").result
     assert "made anew from config.yaml" in caplog.text
-    given = ("status", "name", "seed", "settings", "steps", "best_val_accuracy", "test_loss")
-    assert {name: getattr(result, name) for name in given} == {name: asdict(whole.result)[name] for name in given}
+    for name in ("status", "name", "seed", "settings", "steps", "best_val_accuracy", "test_loss"):
+        assert getattr(result, name) == getattr(whole, name)
+    assert lab("resume=run", "trainer.max_steps=30").result.steps == 30
 
 
 @contextmanager
 def training(folder: Path, *options: str) -> Iterator[int]:
     """A run of train.py that trains in folder/run meanwhile; its process id."""
-    arguments = [*SMALL[:2], "logger=none", "trainer.max_steps=10000000", "callbacks.checkpoints.every_n_steps=50"]
     process = subprocess.Popen(
-        command(*arguments, *options, "hydra.run.dir=run"),
+        command(*options, "hydra.run.dir=run"),
         cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -172,14 +187,32 @@ def training(folder: Path, *options: str) -> Iterator[int]:
         process.wait()
 
 
+class Again(pl.Callback):
+    """Starts the run again while it trains."""
+
+    said: list[str] = []  # noqa: RUF012
+
+    def on_train_end(self, *_: Any) -> None:
+        for again in (["resume=run"], ["fit=false", "resume=run"], [*SMALL, "hydra.run.dir=run"]):
+            with pytest.raises(UserError) as refused:
+                mnist_lab.train(*again, "trust=[test_lifecycle]")
+            self.said.append(str(refused.value))
+
+
+def test_a_run_that_still_trains_is_not_started_again(lab: Lab) -> None:
+    run = lab(*SMALL, "+callbacks.again._target_=test_lifecycle.Again")
+    assert ["run: another process is at work on this run" in line for line in Again.said] == [True] * 3
+    assert run.result.status == "done"
+    assert lab("resume=run", "trust=[test_lifecycle]").result.status == "done"  # once it has ended
+
+
+@pytest.mark.slow
 def test_a_run_is_one_process_at_a_time_until_its_death(lab: Lab, train: Train, tmp_path: Path) -> None:
-    with training(tmp_path) as pid:
+    options = [*SMALL, "trainer.max_steps=10000000", "callbacks.checkpoints.every_n_steps=50"]
+    with training(tmp_path, *options) as pid:
         record = (tmp_path / "run" / "result.json").read_text()
-        for again in (["resume=run"], ["fit=false", "resume=run"]):
-            with pytest.raises(UserError, match="run: another process is at work on this run"):
-                lab(*again)
-        assert "another process is at work" in train(*SMALL, "hydra.run.dir=run").message
-        sweep = train("--multirun", *SMALL, "hydra.sweep.dir=.", "hydra.sweep.subdir=run")  # as with sweep.resume=
+        assert "another process is at work" in train("resume=run").message
+        sweep = train("--multirun", *options, "hydra.sweep.dir=.", "hydra.sweep.subdir=run")  # as with sweep.resume=
         assert sweep.code == 1
         assert "another process is at work" in sweep.err + sweep.out
         assert (tmp_path / "run" / "result.json").read_text() == record
@@ -199,6 +232,7 @@ class Forks(pl.Callback):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_run(lab: Lab, tmp_path: Path) -> None:
     code = f"import mnist_lab; mnist_lab.train(*{SMALL}, '+callbacks.f._target_=test_lifecycle.Forks',"
     code += " 'hydra.run.dir=run')"
@@ -233,9 +267,9 @@ def test_where_there_are_no_locks_it_trains_with_a_warning(
 
 @pytest.mark.parametrize("steps", [20, 7])
 def test_where_nothing_is_left_to_train_it_says_so_and_tests(
-    steps: int, lab: Lab, caplog: pytest.LogCaptureFixture
+    steps: int, done: Run, lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = lab(*SMALL)
+    run = Run(shutil.copytree(done.directory, "run"))
     before, config = asdict(run.result), (run.directory / "config.yaml").read_text()
     after = asdict(lab("resume=run", f"trainer.max_steps={steps}").result)
     assert f"trainer.max_steps={steps}: 20 steps are done already, so nothing is left to train" in caplog.text
@@ -260,6 +294,7 @@ def test_the_best_and_the_last_weights_are_tested_by_name(lab: Lab) -> None:
     assert run.result.status == "done"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_threads(lab: Lab) -> None:
     """Not bit for bit: each number of threads adds in an order of its own."""
     options = ["model=mlp_relu", "data=fake", "trainer=debug", "logger=none"]
@@ -268,8 +303,9 @@ def test_a_run_goes_on_with_another_number_of_threads(lab: Lab) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        result = lab("resume=run", "trainer.max_steps=40").result
+        run = lab("resume=run", "trainer.max_steps=40")
     finally:
         torch.set_num_threads(threads)
-    assert result.provenance["threads"] == 2
-    assert result.test_loss == pytest.approx(whole.result.test_loss, rel=1e-3)
+    assert run.result.provenance["threads"] == 2
+    for ours, theirs in zip(run.network().parameters(), whole.network().parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)

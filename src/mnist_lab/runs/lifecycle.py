@@ -87,13 +87,8 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
 
     A run that goes on is running once it trains again; if it fails before that, its result stays as it was.
     """
-    run_dir, choices, resumes, leads = (
-        launch.run_dir,
-        launch.choices,
-        bool(cfg.get("resume")),
-        experiment.is_rank_zero(),
-    )
-    if resumes:
+    run_dir, choices, leads = launch.run_dir, launch.choices, experiment.is_rank_zero()
+    if resumes := bool(cfg.get("resume")):
         cfg = directory.resumed_config(cfg, launch.overrides)
         ended = read_result(run_dir)
         if ended.status == "running":  # yet nobody else has the lock: it was killed
