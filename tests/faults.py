@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mirror
+import pytest
 import torch
 from conftest import Process, command, environment
+from omegaconf import OmegaConf
 
+import mnist_lab
 from mnist_lab.data.idx import read_idx
-from mnist_lab.data.sources import fetch
+from mnist_lab.data.sources import FAMILIES, fetch
 from mnist_lab.errors import UserError
 from mnist_lab.runs.metrics import read_rows
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
@@ -92,7 +96,7 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number], out + err
         assert "Traceback" not in out + err
         if number != signal.SIGKILL:
-            assert f"python train.py resume={os.path.relpath(directory)}" in out
+            assert f"python train.py resume={directory}" in out
         ends[number.name] += 1
         if (directory / "checkpoints" / "last.ckpt").exists():
             step = find_checkpoint(directory).step
@@ -306,6 +310,85 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str, int]:
     return out, err, process.returncode
 
 
+def two_resumes(folder: Path, count: int, chance: random.Random) -> str:
+    """A run that is gone on with while it still trains, then killed, which frees it."""
+    directory = folder / "run"
+    finished(*RUN, "trainer.max_steps=50", f"hydra.run.dir={directory}")
+    for _ in range(count):
+        stamp = (directory / "metrics.csv").stat().st_mtime_ns
+        first = start(f"resume={directory}", FOREVER)
+        while (directory / "metrics.csv").stat().st_mtime_ns == stamp:
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.05)
+        second = start(f"resume={directory}", FOREVER)
+        _, err = second.communicate(timeout=120)
+        assert second.returncode == 1, err
+        assert err == f"error: {directory}: another process is at work on this run; wait for its end, or stop it\n"
+        assert json.loads((directory / "result.json").read_text())["status"] == "running"
+        assert first.poll() is None
+        first.kill()
+        first.communicate()
+    finished(f"resume={directory}", f"trainer.max_steps={find_checkpoint(directory).step + 30}")
+    return f"the second refused in one line, {count} times; the kill of the first freed the run each time"
+
+
+def moved_data(folder: Path, count: int, chance: random.Random) -> str:
+    """Finished runs whose data folder has moved, to where one of four places says, or to nowhere."""
+    mirror.pretend()
+    (folder / "then" / "MNIST" / "raw").mkdir(parents=True)
+    for name, content in zip(FAMILIES["mnist"].files, mirror.contents(), strict=True):
+        (folder / "then" / "MNIST" / "raw" / name).write_bytes(content)
+    options = ["model=softmax", f"data.mirrors=[{mirror.NOWHERE}]", "data.timeout=1", "trainer=debug", "logger=none"]
+    run = mnist_lab.train(*options, "data=mnist", f"data.root={folder / 'then'}", f"hydra.run.dir={folder / 'run'}")
+    now, ends = folder / "then", Counter[str]()
+    for i in range(count):
+        where = ("MNIST_LAB_DATA", "data.root=", "nowhere")[i % 3]
+        before, now = now, now.rename(folder / f"now{i}")
+        config = OmegaConf.load(run.directory / "config.yaml")
+        if where != "nowhere":
+            config.data.root = str(before)
+            OmegaConf.save(config, run.directory / "config.yaml")
+        record = (run.directory / "result.json").read_bytes()
+        words = [f"resume={run.directory}", f"trainer.max_steps={20 + i}" if i % 2 else "fit=false"]
+        if where == "MNIST_LAB_DATA":
+            os.environ["MNIST_LAB_DATA"] = str(now)
+        words += [f"data.root={now}"] if where == "data.root=" else []
+        with (
+            contextlib.chdir(folder),
+            pytest.raises(UserError, match="data=mnist: not found in")
+            if where == "nowhere"
+            else contextlib.nullcontext(),
+        ):
+            mnist_lab.train(*words)
+        os.environ.pop("MNIST_LAB_DATA", None)
+        if where == "nowhere":
+            assert (run.directory / "result.json").read_bytes() == record
+        assert run.result.status == "done"
+        assert not before.exists()
+        ends[where] += 1
+    told = ", ".join(f"{times} by {end}" for end, times in ends.items() if end != "nowhere")
+    return f"found ({told}), or missed in one line, the run as it was ({ends['nowhere']})"
+
+
+def damaged_results(folder: Path, count: int, chance: random.Random) -> str:
+    """Runs that go on though their result.json is missing, empty or damaged at random."""
+    good = mnist_lab.train(*RUN, "logger=none", "trainer.max_steps=30", f"hydra.run.dir={folder / 'good'}")
+    text, ends = (good.directory / "result.json").read_bytes(), Counter[str]()
+    for i in range(count):
+        run = mnist_lab.Run(shutil.copytree(good.directory, folder / "run"))
+        path = run.directory / "result.json"
+        kind = ("missing", "empty", "{}", "damaged")[i % 4]
+        path.unlink()
+        if kind != "missing":
+            path.write_bytes({"empty": b"", "{}": b"{}"}.get(kind) or mutated(text, chance)[1])
+        again = mnist_lab.train(f"resume={run.directory}")
+        assert (again.result.status, again.result.steps) == ("done", 30)
+        assert again.result.test_loss == good.result.test_loss
+        ends[kind] += 1
+        shutil.rmtree(run.directory)
+    return f"gone on with from checkpoint and config ({', '.join(f'{times} {end}' for end, times in ends.items())})"
+
+
 FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a run stopped by a signal at a random moment": (kills, 50),
     "a disk that fills up": (full_disks, 20),
@@ -315,28 +398,33 @@ FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "runs started together": (concurrent_starts, 20),
     "a NaN on one of several processes": (nan_on_one_process, 20),
     "a process of several stopped at a random moment": (stopped_processes, 20),
+    "two resumes at once": (two_resumes, 20),
+    "a moved data folder": (moved_data, 30),
+    "result.json missing, empty or damaged on resume": (damaged_results, 40),
 }
 
 
 def main() -> None:
-    """Do them all, and write the table."""
+    """Do them all, or those whose names contain a word of the command line, and write their rows of the table."""
     logging.disable(logging.WARNING)  # of each checkpoint that is stepped over
-    rows, began = [], time.strftime("%Y-%m-%d")
-    for fault, (do, count) in FAULTS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            print(f"{fault} ({count}) ...", flush=True)
-            rows.append(f"| {fault} | {count} | nothing | {do(Path(folder), count, random.Random(0))} |")
-            print(rows[-1], flush=True)
-    path = Path(__file__).parents[1] / "docs" / "RELIABILITY.md"
+    path, words = Path(__file__).parents[1] / "docs" / "RELIABILITY.md", sys.argv[1:] or [""]
     begin, end = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults -->"
     before, rest = path.read_text().split(begin)
-    table = [
-        f"Done on {began}, torch {torch.__version__}:\n",
-        "| fault | times | lost | how it ended |",
-        "|---|---|---|---|",
-        *rows,
-    ]
-    path.write_text(before + begin + "\n".join(table) + "\n" + end + rest.split(end)[1])
+    table, after = rest.split(end)
+    rows = {row.split(" | ")[0][2:]: row for row in table.splitlines() if row.startswith("| ")}
+    for fault, (do, count) in FAULTS.items():
+        if any(word in fault for word in words):
+            with tempfile.TemporaryDirectory() as folder:
+                print(f"{fault} ({count}) ...", flush=True)
+                how, done = (
+                    do(Path(folder), count, random.Random(0)),
+                    f"{time.strftime('%Y-%m-%d')}, torch {torch.__version__}",
+                )
+                rows[fault] = f"| {fault} | {count} | nothing | {how} | {done} |"
+                print(rows[fault], flush=True)
+    head = ["| fault | times | lost | how it ended | done on |", "|---|---|---|---|---|"]
+    kept = [rows[fault] for fault in FAULTS if fault in rows]
+    path.write_text(before + begin + "\n".join([*head, *kept]) + "\n" + end + after)
 
 
 if __name__ == "__main__":

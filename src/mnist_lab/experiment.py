@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,21 @@ REACHED = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "f
 Nodes = dict[str, DictConfig]  # what there is to build, by its path in the config
 
 
-def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch) -> None:
-    """Build, fit and test what ``cfg`` says, filling ``result`` on the way; ``nodes`` are what config.check found."""
+def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch, begin: Callable[[], None] | None = None) -> None:
+    """Build, fit and test what ``cfg`` says, filling ``result`` on the way; ``nodes`` are what config.check found.
+
+    ``begin`` is called once training begins, with everything loaded.
+    """
     resumed = find_checkpoint(cfg.resume, "last" if cfg.fit else cfg.checkpoint) if cfg.resume else None
-    trainer, model, data = assemble(cfg, nodes, resumed, launch)
+    if cfg.fit and resumed and resumed.step >= cfg.trainer.max_steps:
+        done = f"{resumed.step:,} steps are done already"
+        log.warning(f"trainer.max_steps={cfg.trainer.max_steps}: {done}, so nothing is left to train")
+    trainer, model, data = assemble(cfg, nodes, resumed, launch, begin)
+    if resumed and result.data not in (None, data.digits.name):
+        raise UserError(
+            f"data: the run was trained on {result.data}, and only {data.digits.name} is at hand; "
+            "name the folder of its data with data.root= or MNIST_LAB_DATA"
+        )
     result.data, result.sizes, result.precision = data.digits.name, data.sizes, str(trainer.precision)
     result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info(f"{result.name}: {result.parameters:,} parameters, data {result.data}, results in {launch.run_dir}")
@@ -55,7 +66,7 @@ def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch) -> None:
 
 
 def assemble(
-    cfg: DictConfig, nodes: Nodes, resumed: Checkpoint | None, launch: Launch
+    cfg: DictConfig, nodes: Nodes, resumed: Checkpoint | None, launch: Launch, begin: Callable[[], None] | None
 ) -> tuple[pl.Trainer, DigitClassifier, DigitsDataModule]:
     """Build everything, with the data loaded. Raises UserError for what cannot be built."""
     if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
@@ -72,7 +83,7 @@ def assemble(
         trainer_settings(cfg.trainer),
         "trainer",
         # The first to be called after a step is the one that may end the run, so that a checkpoint knows of it.
-        callbacks=[GracefulStop(listen=not launch.in_process), *callbacks],
+        callbacks=[GracefulStop(not launch.in_process, begin), *callbacks],
         logger=loggers or False,
         default_root_dir=str(launch.run_dir),
     )
@@ -192,10 +203,13 @@ def fit(
         if data.watched and model.evaluated_at != trainer.global_step:
             trainer.validate(model, data, verbose=False)
     finally:  # however it ends
-        seconds = time.perf_counter() - began
-        result.steps, result.fit_seconds = trainer.global_step, round(seconds + seconds_before, 3)
-    images = (trainer.global_step - (resumed.step if resumed else 0)) * data.batch_size
-    result.images_per_second = round(images / max(seconds - model.evaluation_seconds, 1e-9), 1)
+        seconds, steps = time.perf_counter() - began, trainer.global_step - (resumed.step if resumed else 0)
+        result.steps = trainer.global_step
+        if steps or not resumed:
+            result.fit_seconds = round(seconds + seconds_before, 3)
+    if steps:
+        seconds = max(seconds - model.evaluation_seconds, 1e-9)
+        result.images_per_second = round(steps * data.batch_size / seconds, 1)
     result.val_accuracy = model.last.get("val_accuracy")
     result.best_val_accuracy, result.best_step = model.best.get("val", (None, None))
     if data.watch_test:

@@ -7,24 +7,24 @@ from pathlib import Path
 import faults
 import pytest
 
-SLOW = ("a NaN on one of several processes", "a process of several stopped at a random moment")
+SLOW = [faults.nan_on_one_process, faults.stopped_processes, faults.two_resumes]
 
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(f, marks=pytest.mark.slow if f in SLOW else []) for f in faults.FAULTS if "disk" not in f],
+    [
+        pytest.param(fault, marks=[pytest.mark.slow] if do in SLOW else [])
+        for fault, (do, _) in faults.FAULTS.items()
+        if "disk" not in fault
+    ],
 )
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     do, _ = faults.FAULTS[fault]
-    few = {
-        faults.kills: 2,
-        faults.nan_on_one_process: 2,
-        faults.stopped_processes: 6,
-        faults.concurrent_starts: 3,
-        faults.failed_downloads: 7,
-    }.get(do, 20)
-    do(tmp_path, few, random.Random(1))
+    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}
+    few |= {faults.nan_on_one_process: 2, faults.stopped_processes: 6}
+    few |= {faults.two_resumes: 1, faults.moved_data: 3, faults.damaged_results: 4}
+    do(tmp_path, few.get(do, 20), random.Random(1))
 
 
 def can_mount(folder: Path) -> bool:

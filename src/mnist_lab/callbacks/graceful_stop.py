@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -13,15 +14,17 @@ import pytorch_lightning as pl
 class GracefulStop(pl.Callback):
     """Lets the first SIGINT or SIGTERM end the program after the current step; a second one ends it at once.
 
-    ``listen=False`` leaves signals to the caller.
+    ``listen=False`` leaves signals to the caller. ``begin`` is called as training begins, its checkpoint loaded.
     """
 
-    def __init__(self, listen: bool = True) -> None:
-        self.listen = listen
+    def __init__(self, listen: bool = True, begin: Callable[[], None] | None = None) -> None:
+        self.listen, self.begin = listen, begin
         self.signal: int | None = None  # the number of the one received
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, *_: Any) -> None:
+        if self.begin:
+            self.begin()
         if self.listen and threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -2,6 +2,8 @@
 
 import os
 import pydoc
+import re
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,9 +59,38 @@ def register_resolvers() -> None:
 
 
 def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
-    """What the run is called: ``name``, else the experiment, else the model."""
-    experiment = choices.get("experiment")
-    return str(cfg.get("name") or (experiment if experiment not in (None, "null") else choices["model"]))
+    """What the run is called: ``name``, else the experiment, else the model.
+
+    Raises UserError for a name that is not one part of a path, on any system: it would lead out of outputs/.
+    """
+    name, experiment = cfg.get("name"), choices.get("experiment")
+    if name is None:
+        return str(experiment if experiment not in (None, "null") else choices["model"])
+    if not re.fullmatch(r'[^<>:"/\\|?*\x00-\x1f]*[^<>:"/\\|?*\x00-\x1f. ]', str(name)):
+        raise UserError(f'name={name}: must be the name of one folder, without / \\ : * ? " < > | and no . at its end')
+    return str(name)
+
+
+def find_run(path: str | Path) -> Path:
+    """``path``; where its last part is ``latest``, the run beside it that was started, or went on, last.
+
+    A word and not a link, since everything that follows links, such as TensorBoard, would show that run twice.
+    """
+    path = Path(path).expanduser()
+    started = [] if path.name != "latest" or path.exists() else list(path.parent.glob(f"*/{CONFIG}"))
+    return max(started, key=lambda config: (config.stat().st_mtime_ns, config)).parent if started else path
+
+
+def place(run_dir: Path) -> str:
+    """Where ``run_dir`` lies: seen from here if it is below, else in full."""
+    return str(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
+
+
+def command(run_dir: Path, options: str = "") -> str:
+    """The command that goes on with the run, quoted for Hydra and for the shell."""
+    path = place(run_dir)
+    path = path if re.fullmatch(r"[\w./\\:@%+-]+", path) else '"{}"'.format(path.replace('"', '\\"'))
+    return f"python train.py {options}{shlex.quote(f'resume={path}')}"
 
 
 def run_directory(resume: str) -> Path:
@@ -67,7 +98,7 @@ def run_directory(resume: str) -> Path:
 
     Raises UserError where there is no run.
     """
-    path = Path(resume).expanduser()
+    path = find_run(str(resume))
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     for needed in {path, folder, folder / CONFIG}:
         if not needed.exists():
@@ -103,7 +134,12 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises UserError for any other change, saying what differs.
     """
     own = read_run_config(run_directory(cfg.resume), list(cfg.trust))
-    for key in ["resume", "trust", *(override.split("=")[0].lstrip("+~") for override in overrides)]:
+    cfg.resume = str(find_run(str(cfg.resume)))
+    keys = ["resume", "trust", *(override.split("=")[0].lstrip("+~") for override in overrides)]
+    if root := own.data.get("root"):  # the data may have moved since: what is said now wins, or a folder that is gone
+        moved = "data.root" in keys or "MNIST_LAB_DATA" in os.environ or not Path(root).expanduser().exists()
+        cfg.data.root = own.data.root = cfg.data.root if moved else root
+    for key in keys:
         now, then = OmegaConf.select(cfg, key), OmegaConf.select(own, key)
         if key in MAY_CHANGE + DEVICES:
             OmegaConf.update(own, key, now)
@@ -143,5 +179,6 @@ def _check_target(name: str, path: Path, trust: Sequence[str]) -> None:
         other = "a run of another version of mnist_lab cannot go on; " if name.startswith("mnist_lab.") else ""
         raise UserError(
             f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; {other}"
-            "where it is your own, allow its package with trust=[package]"
+            "where it is your own, allow its package with trust=[package], in Python with "
+            'mnist_lab.load(run, trust=["package"])'
         )

@@ -3,15 +3,16 @@
 import contextlib
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +27,7 @@ from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.provenance import provenance
 from mnist_lab.runs.result import Result, next_commands
-from mnist_lab.runs.run import Run, checkpoint_path
+from mnist_lab.runs.run import Run, checkpoint_path, read_result
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def run(cfg: DictConfig) -> float | None:
         if OmegaConf.select(cfg, "sweep.resume") and not in_sweep:
             raise UserError("sweep.resume: is for --multirun; a single run goes on with resume=<run directory>")
         launch = Launch(run_dir, hydra.runtime.choices, list(hydra.overrides.task), in_sweep=in_sweep)
-        ended = record(cfg, launch)
+        with _locked(run_dir):
+            ended = record(cfg, launch)
     log.info(ended.table(run_dir) if in_sweep else f"{ended.table(run_dir)}\n{next_commands(run_dir)}")
     return ended.best_val_accuracy
 
@@ -81,7 +83,8 @@ def run_in_process(*overrides: str) -> Run:
     in_main_thread = threading.current_thread() is threading.main_thread()
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if in_main_thread else {}
     try:
-        record(cfg, Launch(run_dir, hydra.runtime.choices, list(hydra.overrides.task), in_process=True))
+        with _locked(run_dir):
+            record(cfg, Launch(run_dir, hydra.runtime.choices, list(hydra.overrides.task), in_process=True))
     except SystemExit as stop:  # Lightning makes one of a KeyboardInterrupt, and ignores further ones
         raise KeyboardInterrupt from stop
     finally:
@@ -91,46 +94,79 @@ def run_in_process(*overrides: str) -> Run:
 
 
 def record(cfg: DictConfig, launch: Launch) -> Result:
-    """Run, with ``result.json`` saying all along how it stands: running, then done, failed, interrupted or pruned."""
-    run_dir, choices = launch.run_dir, launch.choices
-    if cfg.get("resume"):
+    """Run, with ``result.json`` saying all along how it stands: running, then done, failed, interrupted or pruned.
+
+    A run that goes on is running once it trains again; if it fails before that, its result stays as it was.
+    """
+    run_dir, choices, leads = launch.run_dir, launch.choices, experiment.is_rank_zero()
+    if resumes := bool(cfg.get("resume")):
         cfg = directory.resumed_config(cfg, launch.overrides)
-        ended = Result.read(run_dir)
+        ended = read_result(run_dir)
+        if ended.status == "running":  # yet nobody else has the lock: it was killed
+            ended.status = "interrupted"
     else:
-        ended = Result(name=directory.run_name(cfg, choices), model=choices.get("model"), seed=cfg.get("seed"))
-    fit = bool(cfg.get("fit", True))  # a test leaves the status of a run as it was
-    if fit:
+        ended = Result(name=directory.run_name(cfg, choices), model=choices.get("model"))
+
+    def begin() -> None:
         ended.provenance = provenance() | {"seed": cfg.get("seed")}
         ended.status, ended.error, ended.settings = "running", None, flatten_config(cfg)
-    try:
-        nodes = check(cfg)
-        if fit and experiment.is_rank_zero():
+        if leads:
+            own = OmegaConf.merge(cfg, {"resume": None, "name": ended.name})
+            if root := OmegaConf.select(own, "data.root"):  # found from another folder too
+                own.data.root = str(Path(root).expanduser().absolute())
             with atomic_write(run_dir / directory.CONFIG) as partial:
-                OmegaConf.save(OmegaConf.merge(cfg, {"resume": None}), partial, resolve=True)
+                OmegaConf.save(own, partial, resolve=True)
             ended.write(run_dir)
+
+    before = replace(ended)
+    try:
+        if not resumes:
+            begin()
+        nodes = check(cfg)
+        ended.seed = cfg.seed
         with _quiet_lightning():
-            experiment.run(cfg, nodes, ended, launch)
-        ended.status = "done" if fit else ended.status
+            experiment.run(cfg, nodes, ended, launch, begin if resumes else None)
+        ended.status = "done" if cfg.fit else ended.status  # a test leaves the status of a run as it was
     except Pruned as pruned:
         ended.status, ended.error = "pruned", str(pruned)
         log.info(f"pruned: {pruned}")
         raise
-    except Exception as error:
-        if fit:
-            ended.status, ended.error = "failed", describe(error) or repr(error)
-        logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
-        raise
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
-        ended.status = "interrupted" if fit else ended.status
-        go_on = f"go on with: python train.py resume={shlex.quote(os.path.relpath(run_dir))}"
+        ended = replace(ended, status="interrupted") if ended.status == "running" else before
+        go_on = f"go on with: {directory.command(run_dir)}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
         if not experiment.is_rank_zero():  # rank zero says how it ended; Lightning would kill it for another exit code
             sys.exit(0)
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
+    except BaseException as error:
+        said = describe(error) or repr(error)
+        ended = replace(ended, status="failed", error=said) if ended.status == "running" else before
+        logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
+        raise
     finally:
-        if experiment.is_rank_zero():
+        if leads:
             ended.write(run_dir)
     return ended
+
+
+@contextlib.contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes out of ``run_dir``. The system lifts the lock when this one ends, even if it is killed.
+
+    Raises UserError where another has it. A file system without locks is warned of.
+    """
+    lock = FileLock(run_dir / ".lock", timeout=0, fallback_to_soft=False)
+    try:
+        if experiment.is_rank_zero():
+            lock.acquire()
+    except Timeout:
+        raise UserError(f"{run_dir}: another process is at work on this run; wait for its end, or stop it") from None
+    except (OSError, NotImplementedError) as error:
+        log.warning(f"{run_dir}: cannot be locked ({error}); do not start this run twice at once")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

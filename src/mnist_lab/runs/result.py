@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shlex
 import typing
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from mnist_lab.errors import UserError
 from mnist_lab.runs.atomic import atomic_write
+from mnist_lab.runs.directory import command, place
 
 FILE = "result.json"
 _ALWAYS = ("val_accuracy", "best_val_accuracy", "best_step")  # written as null too, once a run has trained
@@ -49,9 +49,13 @@ class Result:
     test_seconds: float | None = None
 
     def write(self, run_dir: Path) -> None:
-        """Write ``result.json`` as a whole. On a full disk the file there is overwritten, which takes no room."""
+        """Write ``result.json`` as a whole. On a full disk the file there is overwritten, which takes no room.
+
+        JSON has neither NaN nor infinity: they are the strings "NaN", "Infinity" and "-Infinity".
+        """
         keep = _ALWAYS if self.images_per_second is not None else ()
         values = {name: v for name, v in vars(self).items() if v not in (None, {}) or name in keep}
+        values = json.loads(json.dumps(values, default=str), parse_constant=str)
         path, text = run_dir / FILE, json.dumps(values, indent=2, allow_nan=False) + "\n"
         try:
             with atomic_write(path) as partial:
@@ -73,7 +77,10 @@ class Result:
             raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
         except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path}: cannot be read ({error})") from error
-        if not isinstance(values, dict) or not all(isinstance(values.get(name), kind) for name, kind in _KINDS.items()):
+        if not isinstance(values, dict) or not values.get("status"):
+            raise UserError(f"{path}: damaged, not the result of a run")
+        values |= {k: float(v) for k, v in values.items() if v in _NOT_FINITE and float in _KINDS.get(k, ())}
+        if not all(isinstance(values.get(name), kinds) for name, kinds in _KINDS.items()):
             raise UserError(f"{path}: damaged, not the result of a run")
         return cls(**{name: values[name] for name in _KINDS if values.get(name) is not None})
 
@@ -90,9 +97,10 @@ class Result:
             best = f"best {self.best_val_accuracy or 0:.2%} at step {self.best_step or 0:,}"
             rows.append(("validation", f"{self.val_accuracy:.2%} at the end, {best}"))
         if self.test_accuracy is not None:
-            said = f"{self.test_accuracy:.2%}, {self.test_errors:,} errors, loss {self.test_loss:.4f}"
-            rows.append((f"test ({self.tested})", f"{said}, {self.test_seconds:.1f} s"))
-        rows.append(("files", os.path.relpath(run_dir)))
+            loss = f"{self.test_loss:.4f}".replace("nan", "NaN")
+            said = f"{self.test_accuracy:.2%}, {self.test_errors:,} errors, loss {loss}, {self.test_seconds:.1f} s"
+            rows.append((f"test ({self.tested})", said))
+        rows.append(("files", place(run_dir)))
         width = max(len(name) for name, _ in rows)
         rule = "-" * (width + 2 + max(len(text) for _, text in rows))
         return "\n".join([rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule])
@@ -105,12 +113,12 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 
 _KINDS = {f.name: _kinds(f.type) for f in dataclasses.fields(Result)}
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 def next_commands(run_dir: Path) -> str:
     """What to try after a run."""
-    where = shlex.quote(os.path.relpath(run_dir))
     return (
-        f"next:\n  tensorboard --logdir {where}\n  python train.py fit=false resume={where}\n"
+        f"next:\n  tensorboard --logdir {shlex.quote(place(run_dir))}\n  {command(run_dir, 'fit=false ')}\n"
         "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2"
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError
 from mnist_lab.runs import directory, metrics
 from mnist_lab.runs.metrics import Metrics
@@ -92,7 +93,7 @@ class Run:
     """
 
     def __init__(self, run_dir: str | Path, trust: Sequence[str] | None = ()):
-        self.directory, self.trust = Path(run_dir).expanduser().absolute(), trust
+        self.directory, self.trust = directory.find_run(run_dir).absolute(), trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r})"
@@ -135,7 +136,22 @@ class Run:
 
 
 def load(run_dir: str | Path, trust: Sequence[str] = ()) -> Run:
-    """The run in ``run_dir``. Raises UserError where there is none."""
+    """The run in ``run_dir``, or in ``outputs/<name>/latest``. Raises UserError where there is none."""
     run = Run(run_dir, trust)
-    run.result  # noqa: B018  # says what is missing
+    if not (run.directory / directory.CONFIG).exists():
+        run.result  # noqa: B018  # says what is missing
     return run
+
+
+def read_result(run_dir: Path) -> Result:
+    """What ``result.json`` says; where it is missing or damaged, with a warning, what ``config.yaml`` says of the run.
+
+    Raises UserError where that cannot be read either.
+    """
+    try:
+        return Result.read(run_dir)
+    except UserError as fault:
+        config = directory.read_run_config(run_dir, trust=None)  # nothing in it is made here
+        log.warning(f"{fault}; made anew from {directory.CONFIG} and the checkpoint, without the seconds until now")
+        model = config.model._target_.rpartition(".")[2]
+        return Result("interrupted", name=config.name or model, model=model, settings=flatten_config(config))

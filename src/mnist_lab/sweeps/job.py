@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import Pruned, UserError, describe
-from mnist_lab.runs.directory import MAY_CHANGE
-from mnist_lab.runs.result import FILE, Result
-from mnist_lab.runs.run import checkpoint_path
+from mnist_lab.runs.directory import CONFIG, MAY_CHANGE
+from mnist_lab.runs.result import FILE
+from mnist_lab.runs.run import checkpoint_path, read_result
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ class SweepJob:
         """What the run returns; None where it was pruned."""
         run_dir = Path(HydraConfig.get().runtime.output_dir)
         try:
-            if (run_dir / FILE).exists():
-                before = Result.read(run_dir)
+            if (run_dir / FILE).exists() or (run_dir / CONFIG).exists():
+                before = read_result(run_dir)
                 _check_same_settings(run_dir, before.settings, flatten_config(cfg))
                 if before.status in ("done", "pruned"):
                     log.info(f"{run_dir}: {before.status} before")

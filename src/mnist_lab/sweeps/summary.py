@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from mnist_lab.errors import UserError
+from mnist_lab.runs.directory import find_run
 from mnist_lab.runs.result import FILE
 from mnist_lab.sweeps import plots, report
 
@@ -36,7 +37,7 @@ def print_summary(config: DictConfig) -> None:
 def main(words: list[str] | None = None) -> None:
     """Run the command line, or ``words`` in its place. Raises UserError where there are no runs."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lab.report", description="One table over many runs.")
-    parser.add_argument("directories", nargs="+", type=Path, help="of runs or sweeps")
+    parser.add_argument("directories", nargs="+", type=find_run, help="of runs or sweeps")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true")
     form.add_argument("--csv", action="store_true", help="numbers in full")

@@ -11,9 +11,9 @@ import socket
 import sys
 import threading
 import webbrowser
-from pathlib import Path
 
 from mnist_lab.errors import UserError, exit_on_user_error
+from mnist_lab.runs.directory import find_run
 from mnist_lab.view import backends
 from mnist_lab.view.recording import Recording, Training
 
@@ -23,7 +23,7 @@ _IDLE = 30.0  # seconds without a viewer after which a run's page ends, once tra
 def main() -> None:
     """Read the arguments, and show."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lab.view", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="directory of a run")
+    parser.add_argument("runs", nargs="+", type=find_run, metavar="RUN", help="directory of a run")
     parser.add_argument("--backend", choices=backends.NAMES, help="default: window, or web without a display")
     parser.add_argument("--movie", action="store_true", help="with --backend file: join the pictures in a movie")
     parser.add_argument("--port", type=int, default=8988, help="with --backend web: the first to try (%(default)s)")
