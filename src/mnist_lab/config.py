@@ -21,12 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_lab.errors import UserError, did_you_mean
 
 OBSERVERS = ("callbacks", "logger", "view", "speed")  # groups that change no result
-GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *OBSERVERS)
+MAY_BE_EMPTY = ("augment", *OBSERVERS)
+GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *MAY_BE_EMPTY)
 _NOT_SETTINGS = (*OBSERVERS, "resume", "trust", "sweep")
 # What the code hands over when it builds a group; everything else comes from YAML.
 _GIVEN = {
     "optim": ("params",),
-    "data": ("seed",),
+    "data": ("seed", "augment"),
     "trainer": ("callbacks", "logger", "default_root_dir"),
     "logger": ("save_dir", "from_step"),
 }
@@ -79,8 +80,8 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     for switch, value in (cfg.get("speed") or {}).items():
         if not isinstance(value, bool):
             raise UserError(f"speed.{switch}={value}: must be true or false")
-    nodes = {group: cfg.get(group) for group in GROUPS if group not in OBSERVERS}
-    nodes |= {group: cfg[group] for group in ("logger", "view") if cfg.get(group)}
+    nodes = {group: cfg.get(group) for group in GROUPS if group not in MAY_BE_EMPTY}
+    nodes |= {group: cfg[group] for group in ("augment", "logger", "view") if cfg.get(group)}
     for name, node in (cfg.get("callbacks") or {}).items():
         if node and not (isinstance(node, DictConfig) and node.get("enabled") is False):
             nodes[f"callbacks.{name}"] = node

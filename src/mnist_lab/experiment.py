@@ -59,7 +59,8 @@ def assemble(
     if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
     pl.seed_everything(cfg.seed, verbose=False)
-    data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
+    augment = build(cfg.augment, "augment") if "augment" in nodes else None
+    data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed, augment=augment)
     model = classifier(cfg)
     from_step = resumed.step if resumed and cfg.fit else -1
     loggers: list[Any] = [CsvLogger(launch.run_dir, from_step)] if cfg.fit else []
