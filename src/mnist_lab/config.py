@@ -53,6 +53,8 @@ class Root:
     test: bool = MISSING
     resume: str | None = None
     checkpoint: str = MISSING
+    ema: float | None = None
+    eval_shifts: int = 0
     trust: list[str] = field(default_factory=list)
     sweep: Sweep = field(default_factory=Sweep)
 
@@ -73,6 +75,10 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
         raise UserError(f"seed={cfg.seed}: must be from 0 to {2**32 - 1}")
     if cfg.checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint={cfg.checkpoint}: must be last or best, the one that is tested")
+    if cfg.get("ema") is not None and not 0 < cfg.ema < 1:
+        raise UserError(f"ema={cfg.ema}: must be above 0 and below 1, such as 0.999; null for no averaging")
+    if not 0 <= (cfg.get("eval_shifts") or 0) <= 4:
+        raise UserError(f"eval_shifts={cfg.eval_shifts}: must be from 0 to 4 pixels")
     if not cfg.fit and not cfg.test:
         raise UserError("fit=false test=false: nothing is left to do; leave one of them true")
     if not cfg.fit and not cfg.resume:

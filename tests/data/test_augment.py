@@ -208,7 +208,7 @@ def test_an_augmented_run_goes_on_as_if_it_had_never_stopped(lab: Lab) -> None:
 
 
 def test_a_range_is_checked_before_data_is_loaded(lab: Lab) -> None:
-    with pytest.raises(UserError, match="augment.degrees=200.0: must be from 0 to 180"):
+    with pytest.raises(UserError, match=r"augment\.degrees=200.0: must be from 0 to 180"):
         lab(*RUN, "augment=affine", "augment.degrees=200.0")
-    with pytest.raises(UserError, match="augment.angle: there is no such key"):
+    with pytest.raises(UserError, match=r"augment\.angle: there is no such key"):
         lab(*RUN, "augment=affine", "+augment.angle=20")

@@ -112,7 +112,7 @@ class Elastic(Affine):
         if not 2 <= points <= 14:
             raise ValueError(f"points={points}: must be from 2 to 14")
         self.pixels, self.points = pixels, points
-        # How far each pixel follows each place of the lattice, along one direction: (28, points), rows that add up to 1.
+        # How far each pixel follows each place of the lattice, along one direction: (28, points), rows of sum 1.
         apart = torch.arange(28)[:, None] - torch.linspace(0, 27, points)
         self.weights = torch.softmax(-0.5 * (apart / (0.6 * 27 / (points - 1))).square(), dim=1)
 
@@ -129,14 +129,14 @@ class Elastic(Affine):
         return _sampled(images, _places(drawn[:, :6]) + moved.view(-1, 2, 28, 28))
 
 
-def affine_maps(
-    degrees: Tensor, width: Tensor, height: Tensor, shear: Tensor, right: Tensor, down: Tensor
-) -> Tensor:
-    """Where the pixels of an image come from (n, 6) that is changed in the order of the arguments' names, about its centre.
+def affine_maps(degrees: Tensor, width: Tensor, height: Tensor, shear: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Where the pixels come from (n, 6) of an image that is changed about its centre.
 
-    An image is made ``width`` times as wide and ``height`` times as high, sheared to the right by ``shear`` pixels for
-    each pixel upwards, turned counter-clockwise, and moved by pixels. A row (a, b, c, d, e, f): what is seen at (x, y)
-    was at (ax + by + c, dx + ey + f), where x goes from -1 to 1 from left to right and y downwards.
+    First it is made ``width`` times as wide and ``height`` times as high, then sheared to the right by ``shear`` pixels
+    for each pixel upwards, then turned counter-clockwise, then moved by pixels.
+
+    A row is (a, b, c, d, e, f): what is seen at (x, y) was at (ax + by + c, dx + ey + f), where x goes from -1 to 1
+    from left to right and y downwards.
     """
     cos, sin = torch.cos(torch.deg2rad(degrees)), torch.sin(torch.deg2rad(degrees))
     a, b = (cos + shear * sin) / width, (shear * cos - sin) / width
