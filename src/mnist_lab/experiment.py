@@ -69,7 +69,7 @@ def assemble(
     if cfg.fit and "logger" in nodes:
         loggers.append(build(cfg.logger, "logger", save_dir=str(launch.run_dir), from_step=from_step))
     callbacks = observers(cfg, nodes, launch)
-    if cfg.fit and cfg.get("ema"):  # before the others, which shall save and show what it makes of a step
+    if cfg.get("ema"):  # before the others, which shall save and show what it makes of a step
         callbacks.insert(0, WeightAverage(cfg.ema))
     trainer: pl.Trainer = build(
         trainer_settings(cfg.trainer),

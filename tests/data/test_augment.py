@@ -70,13 +70,13 @@ def test_all_of_the_range_is_drawn_and_nothing_beyond() -> None:
     assert -20 <= angles.min() < -19 < 19 < angles.max() <= 20
     sizes = 1 / Affine(degrees=0, scale=0.25, shift=0).draw(1000, torch.Generator().manual_seed(0))[:, 0]
     assert 0.8 <= sizes.min() < 0.81 < 1.24 < sizes.max() <= 1.25
-    nothing = Elastic(pixels=0, degrees=0, scale=0, shift=0)
+    nothing = Elastic(pixels=0, degrees=0, scale=0, stretch=0, shear=0, shift=0)
     torch.testing.assert_close(nothing(IMAGES, nothing.draw(60, torch.Generator())), IMAGES, rtol=0, atol=1e-5)
 
 
 def test_no_pixel_of_an_elastic_image_comes_from_further_than_it_may() -> None:
     line = torch.arange(28.0).expand(200, 28, 28)  # the intensity says the column
-    augment = Elastic(pixels=2, degrees=0, scale=0, shift=0)
+    augment = Elastic(pixels=2, degrees=0, scale=0, stretch=0, shear=0, shift=0)
     distance = (augment(line, augment.draw(200, torch.Generator().manual_seed(0))) - line)[:, 3:-3, 3:-3].abs()
     assert 1 < distance.max() <= 2.001
     neighbours = (distance[:, :, 1:] - distance[:, :, :-1]).abs()

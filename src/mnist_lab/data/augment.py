@@ -99,13 +99,13 @@ class Elastic(Affine):
 
     def __init__(
         self,
-        pixels: float = 3.0,
+        pixels: float = 2.0,
         points: int = 5,
         degrees: float = 10.0,
         scale: float = 0.1,
-        stretch: float = 0.0,
-        shear: float = 0.0,
-        shift: float = 1.0,
+        stretch: float = 0.05,
+        shear: float = 0.1,
+        shift: float = 1.5,
     ):
         super().__init__(degrees, scale, stretch, shear, shift)
         _check("pixels", pixels, 14)
