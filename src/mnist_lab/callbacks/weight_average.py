@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -23,15 +24,14 @@ class WeightAverage(WeightAveraging):
         super().setup(trainer, pl_module, stage)
 
     def on_train_end(self, *_: Any) -> None:
-        """Leave the weights as they are: the last checkpoint is saved now."""
+        """Leave the trained weights in their place: checkpoints are still saved."""
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the average in the place of the weights, for good: whatever is loaded from now on stays as it is."""
-        super().on_train_end(trainer, pl_module)
-        self._average_model = None
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._average_model is not None:
+            super().on_train_end(trainer, pl_module)
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        else:
+            self._average_model = None  # what was loaded is an average, and is tested as it is
