@@ -4,7 +4,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
-from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -30,8 +29,8 @@ class WeightAverage(WeightAveraging):
         if self._average_model is not None:
             super().on_train_end(trainer, pl_module)
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._average_model is not None:  # else a run is only tested, and what was loaded is the average
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
-        else:
-            self._average_model = None  # what was loaded is an average, and is tested as it is
