@@ -188,6 +188,31 @@ def changes() -> Table:
 
 
 @section
+def augment() -> Table:
+    """What augmented images cost"""
+    rows = []
+    for model in ("strided_convnet", "convnet"):
+        options, many = recipe(model), RECIPES[model][2]
+        measured = in_turn(
+            {
+                kind: lambda o=options, n=many, k=kind: train_step(*o, f"trainer.max_steps={n}", f"augment={k}")
+                for kind in ("none", "shift", "affine", "elastic")
+            }
+        )
+        rows += [
+            [model, kind, number(measured[kind]), ratio(measured[kind], measured["none"])]
+            for kind in list(measured)[1:]
+        ]
+        print(rows[-3:], flush=True)
+    return {
+        "text": "Milliseconds per step of the two convolutional networks, and how many times as long that is as with "
+        "`augment=none`.",
+        "columns": ["network", "augment", "ms", "ratio"],
+        "rows": rows,
+    }
+
+
+@section
 def precision() -> Table:
     """bf16 against float32"""
     rows = []

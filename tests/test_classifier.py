@@ -158,9 +158,27 @@ def test_train_metrics_are_of_the_batch_before_it_is_trained_on(tmp_path: Path) 
     assert noted == pytest.approx({step: losses[step] for step in (0, 5, 10)}, rel=1e-5)
 
 
-def test_a_reduction_that_is_none_is_named() -> None:
-    with pytest.raises(ValueError, match="reduction=max: must be mean or sum"):
-        CrossEntropy("max")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"reduction": "max"}, "reduction=max: must be mean or sum"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0: must be at least 0 and below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing=-0.1"),
+        ({"label_smoothing": 0.1, "written_out": True}, "label_smoothing=0.1: the written-out form has none"),
+    ],
+)
+def test_a_loss_that_there_is_not_is_named(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        CrossEntropy(**options)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_label_smoothing_spreads_a_part_of_the_target(reduction: str) -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(7, 10), torch.arange(7)
+    target = 0.8 * F.one_hot(labels, 10) + 0.02
+    expected = -(target * logits.log_softmax(1)).sum() / (7 if reduction == "mean" else 1)
+    torch.testing.assert_close(CrossEntropy(reduction, label_smoothing=0.2)(logits, labels), expected)
 
 
 @pytest.mark.parametrize("name", ["mlp", "strided"])

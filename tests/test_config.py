@@ -35,7 +35,7 @@ def composed(*overrides: str) -> DictConfig:
 def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Path) -> None:
     cfg = composed(f"{group}={option}", *(["trainer=cpu"] if group != "trainer" else []))
     classifier(cfg)
-    build(cfg.data, "data", seed=0)
+    build(cfg.data, "data", seed=0, augment=build(cfg.augment, "augment") if cfg.get("augment") else None)
     if cfg.get("logger"):
         build(cfg.logger, "logger", save_dir=str(tmp_path), from_step=-1)
     for path, node in check(cfg).items():

@@ -82,7 +82,7 @@ def test_a_run_leaves_a_complete_directory(train: Train) -> None:
     assert result["status"] == "done"
     assert (result["name"], result["model"], result["data"]) == ("softmax", "softmax", "fake")
     assert result["sizes"] == {"train": 1800, "val": 200, "test": 500}
-    assert (result["parameters"], result["seed"], result["steps"]) == (7850, 0, 60)
+    assert (result["parameters"], result["multiply_adds"], result["seed"], result["steps"]) == (7850, 7840, 0, 60)
     assert result["best_val_accuracy"] >= result["val_accuracy"] > 0.9
     assert result["test_errors"] == round((1 - result["test_accuracy"]) * 500)
     assert min(result[name] for name in ("fit_seconds", "test_seconds", "images_per_second", "test_loss")) > 0
@@ -104,7 +104,7 @@ def test_a_run_leaves_a_complete_directory(train: Train) -> None:
     assert float(rows[-1]["test_accuracy"]) == pytest.approx(result["test_accuracy"])
 
     table = run.out[run.out.index("model  ") :]
-    assert "softmax, 7,850 parameters" in table
+    assert "softmax, 7,850 parameters, 7,840 multiply-adds" in table
     assert f"{result['test_accuracy']:.2%}" in table
     assert "python train.py fit=false resume=" in table
 
@@ -214,6 +214,25 @@ def test_fast99_takes_the_precision_that_the_processor_is_good_at(lab: Lab) -> N
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert result.precision == ("bf16-mixed" if fast else "32-true")
     assert result.settings["trainer.precision"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "parameters", "multiply_adds"),
+    [("tiny", 4_500, 1e6), ("accurate", 300_000, 25e6), ("fast995", 300_000, 5e6), ("drawn", 100_000, 10e6)],
+)
+def test_recipes_for_a_purpose_run_within_their_bounds(
+    experiment: str, parameters: int, multiply_adds: float, lab: Lab
+) -> None:
+    few = ["data=fake", "data.generated=[100,20]", "data.batch_size=10", "trainer.max_steps=2", "logger=none"]
+    result = lab(f"experiment={experiment}", *few).result
+    assert result.status == "done"
+    assert result.parameters is not None
+    assert result.multiply_adds is not None
+    assert result.parameters <= parameters
+    assert result.multiply_adds <= multiply_adds
+    assert result.sizes["val"] == 0  # all images are trained on
+    assert "augment" in result.settings
+    assert lab(f"experiment={experiment}", *few, "augment=none", to="without").result.status == "done"
 
 
 EXTRAS = ("mnist_lab.tensorboard", "mnist_lab.view", "mnist_lab.sweeps", "mnist_lab.speed", "mnist_lab.mosaic")

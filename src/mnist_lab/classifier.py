@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from mnist_lab.networks.layers import mean_over_shifts
 from mnist_lab.schedules import Schedule
 
 Batch = tuple[Tensor, Tensor]
@@ -21,20 +22,27 @@ Batch = tuple[Tensor, Tensor]
 class CrossEntropy:
     """Cross-entropy of logits (batch, 10) and labels (batch,), averaged or summed over the batch.
 
+    ``label_smoothing`` takes the label for right with 1 minus that probability, and every digit alike with the rest.
     ``written_out`` computes -sum(y log softmax(z)) as the tutorials first write it. float32 rounds a small probability
     to 0, its logarithm is -inf, and 0 times that is NaN: a lesson, not for use.
     """
 
     reduction: str = "mean"
     written_out: bool = False
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction={self.reduction}: must be mean or sum")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing}: must be at least 0 and below 1")
+        if self.label_smoothing and self.written_out:
+            raise ValueError(f"label_smoothing={self.label_smoothing}: the written-out form has none; leave it at 0")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         if not self.written_out:
-            return F.cross_entropy(logits, labels, reduction=self.reduction)
+            options = {"reduction": self.reduction, "label_smoothing": self.label_smoothing}
+            return F.cross_entropy(logits, labels, **options)  # type: ignore[arg-type]
         one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
         each = -(one_hot * torch.log(torch.softmax(logits, dim=1))).sum(dim=1)
         return each.mean() if self.reduction == "mean" else each.sum()
@@ -45,7 +53,8 @@ class DigitClassifier(pl.LightningModule):
 
     ``optimizer`` makes an optimiser from parameters; ``schedule`` sets its learning rate. Evaluation logs, for each
     part of the data, the mean cross-entropy of an image, the accuracy and the number of errors, whatever form the
-    training loss has: ``<part>_loss``, ``<part>_accuracy``, ``<part>_errors``.
+    training loss has: ``<part>_loss``, ``<part>_accuracy``, ``<part>_errors``. ``eval_shifts`` is how far images are
+    shifted for the mean of the network's answers that is evaluated, in pixels.
     """
 
     def __init__(
@@ -55,11 +64,13 @@ class DigitClassifier(pl.LightningModule):
         schedule: Schedule,
         loss: CrossEntropy | None = None,
         channels_last: bool = True,
+        eval_shifts: int = 0,
     ):
         super().__init__()
         # The same mathematics in the memory format that CPU and GPU convolutions prefer.
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.make_optimizer, self.schedule, self.loss = optimizer, schedule, loss or CrossEntropy()
+        self.eval_shifts = eval_shifts
         self.example_input_array = torch.zeros(1, 1, 28, 28)
         self._ranks = 1  # processes that train together
         self._sums: dict[str, Tensor] = {}
@@ -70,8 +81,7 @@ class DigitClassifier(pl.LightningModule):
         self._random_state: list[Tensor] = []  # of the checkpoint, so that dropout draws what it would have drawn
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        return logits
+        return mean_over_shifts(self.network, images, self.eval_shifts)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -110,7 +120,7 @@ class DigitClassifier(pl.LightningModule):
     def evaluate(self, batch: Batch) -> Tensor:
         """float64 (3,): the summed cross-entropy, the number recognised, the number of images."""
         images, labels = batch
-        logits = self.network(images).float()
+        logits = self(images).float()
         loss = F.cross_entropy(logits, labels, reduction="sum").double()
         correct = (logits.argmax(dim=1) == labels).sum()
         return torch.stack([loss, correct.double(), torch.full_like(loss, len(labels))])

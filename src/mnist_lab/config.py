@@ -21,12 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_lab.errors import UserError, did_you_mean
 
 OBSERVERS = ("callbacks", "logger", "view", "speed")  # groups that change no result
-GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *OBSERVERS)
+MAY_BE_EMPTY = ("augment", *OBSERVERS)
+GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *MAY_BE_EMPTY)
 _NOT_SETTINGS = (*OBSERVERS, "resume", "trust", "sweep")
 # What the code hands over when it builds a group; everything else comes from YAML.
 _GIVEN = {
     "optim": ("params",),
-    "data": ("seed",),
+    "data": ("seed", "augment"),
     "trainer": ("callbacks", "logger", "default_root_dir"),
     "logger": ("save_dir", "from_step"),
 }
@@ -52,6 +53,8 @@ class Root:
     test: bool = MISSING
     resume: str | None = None
     checkpoint: str = MISSING
+    ema: float | None = None
+    eval_shifts: int = 0
     trust: list[str] = field(default_factory=list)
     sweep: Sweep = field(default_factory=Sweep)
 
@@ -72,6 +75,10 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
         raise UserError(f"seed={cfg.seed}: must be from 0 to {2**32 - 1}")
     if cfg.checkpoint not in ("last", "best"):
         raise UserError(f"checkpoint={cfg.checkpoint}: must be last or best, the one that is tested")
+    if cfg.get("ema") is not None and not 0 < cfg.ema < 1:
+        raise UserError(f"ema={cfg.ema}: must be above 0 and below 1, such as 0.999; null for no averaging")
+    if not 0 <= (cfg.get("eval_shifts") or 0) <= 4:
+        raise UserError(f"eval_shifts={cfg.eval_shifts}: must be from 0 to 4 pixels")
     if not cfg.fit and not cfg.test:
         raise UserError("fit=false test=false: nothing is left to do; leave one of them true")
     if not cfg.fit and not cfg.resume:
@@ -79,8 +86,8 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     for switch, value in (cfg.get("speed") or {}).items():
         if not isinstance(value, bool):
             raise UserError(f"speed.{switch}={value}: must be true or false")
-    nodes = {group: cfg.get(group) for group in GROUPS if group not in OBSERVERS}
-    nodes |= {group: cfg[group] for group in ("logger", "view") if cfg.get(group)}
+    nodes = {group: cfg.get(group) for group in GROUPS if group not in MAY_BE_EMPTY}
+    nodes |= {group: cfg[group] for group in ("augment", "logger", "view") if cfg.get(group)}
     for name, node in (cfg.get("callbacks") or {}).items():
         if node and not (isinstance(node, DictConfig) and node.get("enabled") is False):
             nodes[f"callbacks.{name}"] = node

@@ -18,10 +18,11 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from mnist_lab.callbacks import CsvLogger, GracefulStop
+from mnist_lab.callbacks import CsvLogger, GracefulStop, WeightAverage
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
+from mnist_lab.networks.layers import multiply_adds
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.result import Result
 from mnist_lab.runs.run import Checkpoint, checkpoint_path, find_checkpoint
@@ -49,7 +50,8 @@ def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch, begin: Ca
         )
     result.data, result.sizes, result.precision = data.digits.name, data.sizes, str(trainer.precision)
     result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    log.info(f"{result.name}: {result.parameters:,} parameters, data {result.data}, results in {launch.run_dir}")
+    result.multiply_adds = multiply_adds(model)
+    log.info(f"{result.name}: {result.cost()}, data {result.data}, results in {launch.run_dir}")
     with _explained(cfg, trainer.world_size):
         tested: Path | None = None  # the weights as they are
         if cfg.fit:
@@ -72,13 +74,16 @@ def assemble(
     if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
     pl.seed_everything(cfg.seed, verbose=False)
-    data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
+    augment = build(cfg.augment, "augment") if "augment" in nodes else None
+    data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed, augment=augment)
     model = classifier(cfg)
     from_step = resumed.step if resumed and cfg.fit else -1
     loggers: list[Any] = [CsvLogger(launch.run_dir, from_step)] if cfg.fit else []
     if cfg.fit and "logger" in nodes:
         loggers.append(build(cfg.logger, "logger", save_dir=str(launch.run_dir), from_step=from_step))
     callbacks = observers(cfg, nodes, launch)
+    if cfg.get("ema"):  # before the others, which shall save and show what it makes of a step
+        callbacks.insert(0, WeightAverage(cfg.ema))
     trainer: pl.Trainer = build(
         trainer_settings(cfg.trainer),
         "trainer",
@@ -147,7 +152,7 @@ def classifier(cfg: DictConfig) -> DigitClassifier:
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optim ({cfg.optim._target_}): {error}") from error
     network, schedule, loss = (build(cfg[group], group) for group in ("model", "schedule", "loss"))
-    return DigitClassifier(network, optimizer, schedule, loss)
+    return DigitClassifier(network, optimizer, schedule, loss, eval_shifts=cfg.get("eval_shifts") or 0)
 
 
 def observers(cfg: DictConfig, nodes: Nodes, launch: Launch) -> list[pl.Callback]:

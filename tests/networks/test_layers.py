@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lab.networks.layers import Init, PaddedConv2d, dropout_layer, norm
+from mnist_lab.networks import MLP, Convnet, SmallResNet, Softmax
+from mnist_lab.networks.layers import (
+    Init,
+    PaddedConv2d,
+    ShiftedCopies,
+    dropout_layer,
+    mean_over_shifts,
+    multiply_adds,
+    norm,
+)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +114,45 @@ def test_dropout_is_off_in_evaluation() -> None:
 def test_impossible_options_are_named(make: Callable[[], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+MULTIPLY_ADDS: list[tuple[nn.Module, int]] = [
+    (Softmax(), 784 * 10),
+    (MLP([200, 30], batch_norm="shift"), 784 * 200 + 200 * 30 + 30 * 10),
+    (Convnet([6, 12], [6, 5], [1, 2], hidden=20), 784 * 36 * 6 + 196 * 25 * 6 * 12 + 196 * 12 * 20 + 20 * 10),
+    (SmallResNet([4, 8], [3, 1]), 784 * 9 * (4 + 2 * 16) + 196 * 9 * 4 * 8 + 8 * 10),
+    (nn.Sequential(nn.Conv2d(1, 4, 3, groups=1), nn.Conv2d(4, 8, 3, groups=4)), 26**2 * 9 * 4 + 24**2 * 9 * 8),
+    (ShiftedCopies(Softmax(), 1), 9 * 784 * 10),
+]
+
+
+@pytest.mark.parametrize(("network", "count"), MULTIPLY_ADDS)
+def test_multiply_adds_by_hand(network: nn.Module, count: int) -> None:
+    before, random_state = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    assert multiply_adds(network) == count
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_mean_over_shifts_is_that_of_the_probabilities() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    images = torch.zeros(3, 1, 28, 28)
+    images[..., 2:26, 2:26] = torch.rand(3, 1, 24, 24)
+    probabilities = sum(network(images.roll((a, b), (2, 3))).softmax(1) for a in (-1, 0, 1) for b in (-1, 0, 1)) / 9
+    torch.testing.assert_close(mean_over_shifts(network, images, 1).exp(), probabilities)
+    assert torch.equal(mean_over_shifts(network, images, 0), network(images))
+    grey = torch.full((3, 1, 28, 28), -0.4)  # as the ground is where images are normalised: what comes in is ground too
+    torch.testing.assert_close(mean_over_shifts(network, grey, 2), network(grey).log_softmax(1))
+
+
+def test_the_last_of_the_shifted_copies_is_the_image_itself() -> None:
+    seen: list[torch.Tensor] = []
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    network.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    images = torch.rand(2, 1, 28, 28)
+    mean_over_shifts(network, images, 1)
+    assert len(seen) == 9
+    assert torch.equal(seen[-1], images)

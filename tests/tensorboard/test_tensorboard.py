@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from mnist_lab import Run
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
+from mnist_lab.errors import UserError
 from mnist_lab.mosaic import CORRECT, MISTAKEN, Array
 from mnist_lab.networks import Convnet, Softmax
 from mnist_lab.schedules import Schedule
@@ -212,6 +213,25 @@ def test_the_projector_has_the_last_hidden_layer_and_the_digits(run: Run, data: 
     config = (run.directory / "projector_config.pbtxt").read_text()
     for name in ("points.tsv", "labels.tsv", "digits.png"):
         assert f'"projector/{name}"' in config
+
+
+def test_shifted_copies_are_what_is_evaluated_and_reported(lab: Lab, data: DigitsDataModule) -> None:
+    options = ["model=mlp_relu", *SHORT, "eval_shifts=1", "data.eval_batch_size=100"]
+    run = lab(*options)
+    logits, labels = logits_of_test(run, data)
+    assert run.result.test_loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+    assert run.result.test_errors == int((logits.argmax(1) != labels).sum())
+    (picture,) = pictures(read(run.directory), "test/worst_digits")
+    worst = nn.functional.cross_entropy(logits, labels, reduction="none").topk(50).indices
+    assert mistaken(picture) == (logits.argmax(dim=1) != labels)[worst].tolist()
+    points, found = np.loadtxt(run.directory / "projector" / "points.tsv", delimiter="\t"), []
+    network: Any = run.network()
+    network.network.layers[-1].register_forward_pre_hook(lambda layer, inputs: found.append(inputs[0]))
+    with torch.no_grad():
+        network.network(data.test[0][:, None] / 255)
+    assert np.abs(points - found[0].numpy()).max() < 0.001 * found[0].max().item()  # of the images themselves
+    with pytest.raises(UserError, match="eval_shifts=5: must be from 0 to 4 pixels"):
+        lab(*options, "eval_shifts=5")
 
 
 def test_each_can_be_switched_off_and_none_changes_a_result(lab: Lab, run: Run) -> None:

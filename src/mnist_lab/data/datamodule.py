@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from mnist_lab.data.augment import Augmentation
 from mnist_lab.data.batches import Batches
 from mnist_lab.data.sources import load
 
@@ -19,7 +20,8 @@ class DigitsDataModule(pl.LightningDataModule):
     ``validation_size`` images are carved from train by ``split_seed`` (None: the data set's usual number; 0: none, and
     all are trained on). ``watch_test`` adds the test set to what is evaluated during training, as a curve only:
     nothing is chosen by it. ``dtype`` is how images are held: ``uint8`` takes a quarter of ``float32``'s memory.
-    ``normalize`` subtracts the training images' mean and divides by their standard deviation.
+    ``normalize`` subtracts the training images' mean and divides by their standard deviation. ``augment`` changes the
+    training images, and never those that are evaluated.
 
     Raises ValueError for numbers out of range; UserError, from :func:`load`, where the data cannot be had.
     """
@@ -39,6 +41,7 @@ class DigitsDataModule(pl.LightningDataModule):
     mirrors: list[str] | None = None
     timeout: float = 10.0
     generated: list[int] | None = None
+    augment: Augmentation | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -81,7 +84,8 @@ class DigitsDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Shuffled batches of ``batch_size``, without end: steps are the measure of a run."""
-        return self._batches(self.train, self.batch_size, seed=self.seed, drop_last=self.drop_last)
+        options = {"seed": self.seed, "drop_last": self.drop_last, "augment": self.augment}
+        return self._batches(self.train, self.batch_size, **options)
 
     def val_dataloader(self) -> list[Batches]:
         """What is watched during training, in order; empty where nothing is."""
@@ -91,11 +95,11 @@ class DigitsDataModule(pl.LightningDataModule):
         """The test images in order."""
         return self._batches(self.test, self.eval_batch_size)
 
-    def _batches(self, part: tuple[Tensor, Tensor], batch_size: int, **order: Any) -> Batches:
+    def _batches(self, part: tuple[Tensor, Tensor], batch_size: int, **options: Any) -> Batches:
         if self.trainer is not None:
             part = part[0].to(self.trainer.strategy.root_device), part[1].to(self.trainer.strategy.root_device)
-            order |= {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
-        return Batches(*part, batch_size, mean=self.mean, std=self.std, **order)
+            options |= {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        return Batches(*part, batch_size, mean=self.mean, std=self.std, **options)
 
 
 def mean_and_std(images: Tensor) -> tuple[float, float]:

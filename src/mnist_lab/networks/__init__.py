@@ -2,6 +2,7 @@
 
 from mnist_lab.networks.convnet import Convnet
 from mnist_lab.networks.mlp import MLP
+from mnist_lab.networks.small_resnet import SmallResNet
 from mnist_lab.networks.softmax import Softmax
 
-__all__ = ["MLP", "Convnet", "Softmax"]
+__all__ = ["MLP", "Convnet", "SmallResNet", "Softmax"]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mnist_lab.config import GROUPS, OBSERVERS
+from mnist_lab.config import GROUPS, MAY_BE_EMPTY
 from mnist_lab.errors import UserError
 
 CONFIG = "config.yaml"
@@ -118,10 +118,10 @@ def read_run_config(run_dir: Path, trust: Sequence[str] | None = ()) -> DictConf
         OmegaConf.resolve(own)
     except (YAMLError, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    sections = [key for key in GROUPS if key not in OBSERVERS]
+    sections = [key for key in GROUPS if key not in MAY_BE_EMPTY]
     if not isinstance(own, DictConfig) or not all(isinstance(own.get(key), DictConfig) for key in sections):
         raise UserError(f"{path}: damaged, not the config of a run; {', '.join(sections)} must each be there")
-    if strange := [key for key in OBSERVERS if not isinstance(own.get(key), DictConfig | None)]:
+    if strange := [key for key in MAY_BE_EMPTY if not isinstance(own.get(key), DictConfig | None)]:
         raise UserError(f"{path}: damaged, {strange[0]} is not a section")
     for target in _targets(own) if trust is not None else ():
         _check_target(target, path, trust or ())

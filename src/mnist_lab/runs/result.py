@@ -32,6 +32,7 @@ class Result:
     sizes: dict[str, int] = field(default_factory=dict)  # images in train, val and test
     precision: str | None = None  # of the arithmetic, as Lightning names it
     parameters: int | None = None  # that are trained
+    multiply_adds: int | None = None  # to recognise an image, in convolutions and dense layers
 
     steps: int | None = None  # of the optimiser, since the run began
     fit_seconds: float | None = None  # in training, validation included, over all sittings
@@ -84,10 +85,16 @@ class Result:
             raise UserError(f"{path}: damaged, not the result of a run")
         return cls(**{name: values[name] for name in _KINDS if values.get(name) is not None})
 
+    def cost(self) -> str:
+        """The size of the network, as in ``7,850 parameters, 7,840 multiply-adds``."""
+        count = self.multiply_adds or 0
+        rounded = f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count:,}"
+        return f"{self.parameters:,} parameters, {rounded} multiply-adds"
+
     def table(self, run_dir: Path) -> str:
         """The end of a run for people: what was trained on what, what it reached, where it lies."""
         rows = [
-            ("model", f"{self.model}, {self.parameters:,} parameters, seed {self.seed}"),
+            ("model", f"{self.model}, {self.cost()}, seed {self.seed}"),
             ("data", "{}: {train:,} train, {val:,} validation, {test:,} test images".format(self.data, **self.sizes)),
         ]
         if self.fit_seconds is not None:

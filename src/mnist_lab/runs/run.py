@@ -122,7 +122,7 @@ class Run:
         import torch  # here, because a run can be read without torch
         from hydra.utils import instantiate
 
-        from mnist_lab.networks.layers import Normalize
+        from mnist_lab.networks.layers import Normalize, ShiftedCopies
 
         path = self.checkpoint(which).path
         saved = torch.load(path, weights_only=True, map_location="cpu")
@@ -131,6 +131,8 @@ class Run:
             network.load_state_dict({name.removeprefix("network."): w for name, w in saved["state_dict"].items()})
         except RuntimeError as error:
             raise UserError(f"{path}: the checkpoint is not of the network in {directory.CONFIG}") from error
+        if shifts := self.config.get("eval_shifts"):
+            network = ShiftedCopies(network, shifts)
         normalized = saved["normalize"] != [0.0, 1.0]
         return (torch.nn.Sequential(Normalize(*saved["normalize"]), network) if normalized else network).eval()
 

@@ -20,6 +20,7 @@ MEASURES: dict[str, Literal["minimize", "maximize"]] = {
     "val_accuracy": "maximize",
     "best_val_accuracy": "maximize",
     "parameters": "minimize",
+    "multiply_adds": "minimize",
     "fit_seconds": "minimize",
     "images_per_second": "maximize",
 }

@@ -45,14 +45,17 @@ class TestReport(pl.Callback):
         if not any(isinstance(logger, TensorBoard) for logger in trainer.loggers):  # a test alone, of a finished run
             return
 
-        def note_logits(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        inputs_of_last: list[Tensor] = []  # where shifted copies are evaluated, the last are the images themselves
+
+        def note_batch(module: nn.Module, inputs: Any, output: Tensor) -> None:
             self._logits.append(output.float().cpu())
+            if sum(len(batch) for batch in self._hidden) < self.projector:
+                self._hidden += [batch.float().cpu() for batch in inputs_of_last]
 
         def note_hidden(layer: nn.Module, inputs: tuple[Tensor]) -> None:
-            if sum(len(batch) for batch in self._hidden) < self.projector:
-                self._hidden.append(inputs[0].float().cpu())
+            inputs_of_last[:] = inputs
 
-        self._hooks = [pl_module.network.register_forward_hook(note_logits)]
+        self._hooks = [pl_module.register_forward_hook(note_batch)]
         linear = [layer for layer in pl_module.network.modules() if isinstance(layer, nn.Linear)]
         self._hooks += [layer.register_forward_pre_hook(note_hidden) for layer in linear[-1:]]
 
