@@ -1,10 +1,14 @@
 """Prints the report when a sweep ends, and as the command ``python -m mnist_lab.report``."""
 
 import argparse
+import contextlib
 import csv
 import importlib.util
 import json
+import os
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -14,23 +18,33 @@ from mnist_lab.runs.result import FILE
 from mnist_lab.sweeps import plots, report
 
 
-def print_summary(config: DictConfig) -> None:
-    """Print the table over the jobs of the sweep that ``config`` describes, and list those that failed.
+@contextlib.contextmanager
+def summary(config: DictConfig) -> Iterator[None]:
+    """End the sweep that ``config`` describes with the table over its jobs, also after an error and after Ctrl-C.
 
-    Where ``sweep.page`` is true and matplotlib is installed, write ``report.html`` in the sweep's folder too.
+    Where ``sweep.page`` is true and matplotlib is installed, write ``report.html`` in the sweep's folder too. Where not
+    all is done, say how to go on.
     """
-    folder = Path(config.hydra.sweep.dir)
-    if not any(folder.rglob(FILE)):  # the sweep ended before its first job began, and says why
-        return
+    folder, complete = Path(config.hydra.sweep.dir), False
     try:
-        runs = report.collect([folder])
-        print(f"\n{folder}:\n{report.table(runs)}", flush=True)
-        if config.sweep.page and importlib.util.find_spec("matplotlib"):
-            page = folder / "report.html"
-            page.write_text(plots.page(runs))
-            print(f"with pictures: {page}", flush=True)
-    except (UserError, OSError) as error:  # a damaged result, a full disk
-        print(f"\n{error}", file=sys.stderr)
+        yield
+        complete = True
+    finally:
+        if any(folder.glob(f"*/{FILE}")):  # else the sweep ended before its first job began, and says why
+            try:
+                runs = report.collect([folder])
+                complete = complete and all(result.status in ("done", "pruned") for result in runs.values())
+                print(f"\n{folder}:\n{report.table(runs)}", flush=True)
+                if config.sweep.page and importlib.util.find_spec("matplotlib"):
+                    page = folder / "report.html"
+                    page.write_text(plots.page(runs))
+                    print(f"with pictures: {page}", flush=True)
+            except (UserError, OSError) as error:  # a full disk
+                print(f"\n{error}", file=sys.stderr)
+            if not complete:
+                words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+                again = shlex.join(["python", os.path.relpath(sys.argv[0]), *words, f"sweep.resume={folder}"])
+                print(f"go on with what is missing or failed: {again}", flush=True)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -51,17 +51,21 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: dict[str, float] | None = None, step: int | None = None) -> None:
-        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves of the same names."""
+        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves of the same names; close."""
         super().log_hyperparams(params, {f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+        self.experiment.close()
 
     @rank_zero_only
     def save(self) -> None:
         """Flush. The run directory holds the config, so no hparams.yaml is written."""
         self.experiment.flush()
 
+    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Flush, but leave the file open: the test after training belongs in the same one."""
+        """Flush; close, with its thread, where the run has failed. The test after training belongs in the same file."""
         self.save()
+        if status == "failed":
+            self.experiment.close()
 
 
 def find_logger(trainer: pl.Trainer) -> TensorBoard | None:
