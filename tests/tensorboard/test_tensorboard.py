@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import shutil
+import threading
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from tensorboard.util import tensor_util
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from mnist_lab import Run
+from mnist_lab import Run, UserError
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.mosaic import CORRECT, MISTAKEN, Array
@@ -227,6 +228,16 @@ def test_each_can_be_switched_off_and_none_changes_a_result(lab: Lab, run: Run) 
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert run.result.test_loss == without.result.test_loss
+
+
+def test_a_run_leaves_no_thread_behind(lab: Lab) -> None:
+    """The jobs of a sweep share a process."""
+    threads = set(threading.enumerate())
+    lab("model=softmax", *SHORT, *OFF)
+    with pytest.raises(UserError, match="NaN"):
+        lab("model=softmax", *SHORT, *OFF, "loss.written_out=true", "optim=sgd", "optim.lr=1e30", to="failed")
+    assert [*Path("failed").glob("events*")]
+    assert set(threading.enumerate()) <= threads
 
 
 def test_numbers_and_parts_can_be_chosen(lab: Lab) -> None:

@@ -15,13 +15,14 @@ from mnist_lab.runs.result import FILE, Result
 from mnist_lab.runs.run import checkpoint_path
 
 log = logging.getLogger(__name__)
+_LIFECYCLE = "mnist_lab.runs.lifecycle"  # the name of a log: how the run ended, and how it alone goes on
 
 
 class SweepJob:
     """Calls ``task_function``, unless an earlier start of the same sweep has done the job.
 
     A job that was interrupted or failed goes on from its last checkpoint. Its log has all that it says; on the console
-    there are warnings only, each once, because the launcher tells how it ended.
+    there are warnings only, each once: the sweep tells how its jobs ended, and how it goes on.
     """
 
     def __init__(self, task_function: TaskFunction):
@@ -52,7 +53,7 @@ class SweepJob:
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        news = record.levelno >= logging.WARNING and said not in self._warnings
+        news = record.levelno >= logging.WARNING and record.name != _LIFECYCLE and said not in self._warnings
         self._warnings.add(said)
         return news
 

@@ -114,7 +114,8 @@ class JobLauncher(Launcher):
         result = Result()
         with contextlib.suppress(UserError):  # it had not begun, or its record is damaged
             result = Result.read(directory)
-        result.status, result.error = status, how
+        if result.status != "interrupted":
+            result.status, result.error = status, how
         directory.mkdir(parents=True, exist_ok=True)
         result.write(directory)
         failed = JobReturn(overrides=job[1], status=JobStatus.FAILED)
@@ -274,9 +275,12 @@ class LocalCluster(JobLauncher):
     def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
         executor = importlib.import_module("submitit").AutoExecutor(folder=self.folder, cluster="local")
         executor.update_parameters(timeout_min=self.timeout_min)
-        with ThreadPoolExecutor(self.jobs) as threads:
+        threads = ThreadPoolExecutor(self.jobs)
+        try:
             returns = threads.map(lambda job: _result_of(self, job, executor.submit(self, job)), jobs)
             return {job[0]: returned for job, returned in zip(jobs, returns, strict=True)}
+        finally:
+            threads.shutdown(cancel_futures=True)  # after Ctrl-C, which the jobs under way have heard too
 
 
 class Slurm(JobLauncher):

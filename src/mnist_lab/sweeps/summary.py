@@ -55,7 +55,8 @@ def main(words: list[str] | None = None) -> None:
     form.add_argument("--markdown", action="store_true")
     form.add_argument("--csv", action="store_true", help="numbers in full")
     form.add_argument("--json", action="store_true", help="numbers in full")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and plots in it")
+    parser.add_argument("--runs", action="store_true", help="a row for each run, with its state, date, commit, command")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the tables and plots in it")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots as PNG files")
     arguments = parser.parse_args(words)
     runs = report.collect(arguments.directories)
@@ -63,12 +64,16 @@ def main(words: list[str] | None = None) -> None:
         arguments.html.write_text(plots.page(runs))
     if arguments.plots:
         plots.save(runs, arguments.plots)
-    if arguments.csv:
-        records = report.records(runs)
-        writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
+    if not arguments.csv and not arguments.json:
+        print(report.table(runs, arguments.markdown, arguments.runs))
+        return
+    records = (report.run_records if arguments.runs else report.records)(runs)
+    if arguments.json:
+        print(json.dumps(records, indent=1))
+    else:
+        writer = csv.DictWriter(sys.stdout, list(records[0]) if records else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-    elif arguments.json:
-        print(json.dumps(report.records(runs), indent=1))
-    else:
-        print(report.table(runs, arguments.markdown))
+    for result in runs.values():
+        if result.status == "damaged":
+            print(f"skipped: {result.error}", file=sys.stderr)
