@@ -128,7 +128,7 @@ def test_what_was_watched_is_drawn_and_named_where_nothing_was_held_out(tmp_path
         labels = figure.axes[0].get_legend_handles_labels()[1]
         assert {"softmax (validation)", "mlp_relu (test)"} <= {*labels}
     axis = figures["curves"].axes[0]
-    assert axis.get_title().startswith("accuracy: validation and test, watched while training")
+    assert axis.get_title().startswith("accuracy: validation; dashed: test, watched while training")
     assert [(list(line.get_ydata()), line.get_linestyle()) for line in axis.get_lines()] == [
         ([50, 90], "-"),
         ([50, 90], "--"),

@@ -54,7 +54,9 @@ def test_jobs_each_in_a_process_of_its_own(train: Train, tmp_path: Path) -> None
 # Submitit waits 15 seconds for the result of a process that is gone.
 @pytest.mark.parametrize("launcher", ["plain", "joblib", pytest.param("local_cluster", marks=pytest.mark.slow)])
 def test_a_job_that_is_killed_fails_alone(launcher: str, train: Train, tmp_path: Path) -> None:
-    run = train("--multirun", *SMALL, f"hydra/launcher={launcher}", "hydra.launcher.jobs=1", "hydra.sweep.dir=sweep", DIES)
+    run = train(
+        "--multirun", *SMALL, f"hydra/launcher={launcher}", "hydra.launcher.jobs=1", "hydra.sweep.dir=sweep", DIES
+    )
     assert run.code == 1
     killed, other = (found(tmp_path / "sweep")[number] for number in range(2))
     assert (killed["status"], other["status"]) == ("failed", "done")
@@ -73,13 +75,15 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: 
     train(*sweep, "hydra.sweep.dir=sweep")
     before = found(tmp_path / "sweep")
     shutil.rmtree(tmp_path / "sweep" / "1-softmax")
+    (tmp_path / "sweep" / "3-softmax" / "result.json").write_text('{"status": "done", "test_accuracy": "abc"}')
     half = tmp_path / "sweep" / "2-softmax"
     (half / "result.json").write_text(json.dumps(before[2] | {"status": "running"}))
     (half / "metrics.csv").write_text("step,train_loss\n10,1.0\n2000,0.1\n")
     (half / "checkpoints" / "last.ckpt").unlink()
     again = train(*sweep, "sweep.resume=sweep")
     assert again.code == 0, again.err
-    assert again.out.count("done before") == 2
+    assert again.out.count(": done before, validation ") == 1
+    assert "3-softmax/result.json: damaged, not the result of a run; the job runs again" in again.out
     after = found(tmp_path / "sweep")
     assert [after[number]["status"] for number in range(4)] == ["done"] * 4
     assert [after[n]["test_errors"] for n in range(4)] == [before[n]["test_errors"] for n in range(4)]
@@ -236,6 +240,7 @@ def test_a_search_samples_its_spaces_and_goes_on(train: Train, tmp_path: Path) -
     assert {number: jobs[number] for number in before} == before
     assert all(in_spaces(job) and "test_accuracy" not in job for job in jobs.values())  # the test set is not touched
     assert len({job["settings"]["optim.lr"] for job in jobs.values()}) == 5  # the second draws other values
+    assert [line.partition(" of 5: ")[0] for line in second.out.splitlines() if " of 5: " in line] == ["job 4", "job 5"]
     best = max(jobs, key=lambda number: jobs[number]["best_val_accuracy"])
     assert f"best_val_accuracy {jobs[best]['best_val_accuracy']:.6g}: python train.py" in second.out
     other = train(*SEARCH, "optim.lr=interval(0.1, 0.2)")

@@ -178,7 +178,7 @@ class Workers(JobLauncher):
 
     def _start(self) -> Worker:
         # A fork is the fastest, and safe before torch has threads, which this process never loads.
-        here = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        here: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         ours, theirs = here.Pipe()
         process = here.Process(target=self._work, args=(theirs, os.getpid()))
         process.start()

@@ -21,8 +21,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 
 
 def draw(runs: Runs) -> dict[str, "Figure"]:
-    """The figures ``curves`` and ``costs``, as far as there are runs to draw: with a validation accuracy, or where there
-    is none, with the test accuracy.
+    """The figures ``curves`` and ``costs``, where there are runs to draw: with a validation or else a test accuracy.
 
     Raises UserError where matplotlib is missing.
     """
@@ -103,9 +102,8 @@ def _curves(axes: list["Axes"], labels: list[str], rows: list[Row]) -> None:
             axis.plot(steps, [fmean(points[s]) for s in steps], style, color=colour, label=label_)
             low, high = [min(points[s]) for s in steps], [max(points[s]) for s in steps]
             axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
-    what = " and ".join(
-        f"{part}{', watched while training' if part == 'test' else ''}" for part in dict.fromkeys(map(_part, rows))
-    )
+    parts, watched = set(map(_part, rows)), "test, watched while training"
+    what = f"validation; dashed: {watched}" if len(parts) == 2 else watched if parts == {"test"} else "validation"
     for axis, name, unit in ((axes[0], "accuracy", "%"), (axes[1], "loss", "cross-entropy")):
         axis.set_title(f"{name}: {what}\n(band: all seeds)", fontsize="medium")
         axis.set(xlabel="step", ylabel=unit)

@@ -20,6 +20,8 @@ _LAYOUT = {
         "images per second": ["Multiline", ["training/images_per_second"]],
     },
 }
+# The columns of HPARAMS are sorted by name, and the browser does not show spaces.
+_FIRST = {"model": "   model", "seed": "  seed", "optim.lr": " optim.lr"}
 
 
 class TensorBoard(TensorBoardLogger):
@@ -51,8 +53,16 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: dict[str, float] | None = None, step: int | None = None) -> None:
-        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves of the same names; close."""
-        super().log_hyperparams(params, {f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves; then close the file."""
+        from torch.utils.tensorboard.summary import hparams  # here, because it takes a while
+
+        self.log_metrics({f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+        # What Lightning would write first says which columns there are, and TensorBoard takes it from any one run. It
+        # is left out, so TensorBoard looks at all runs: what differs comes first, then by name.
+        settings = {_FIRST.get(name, name): value for name, value in dict(params).items()}
+        _, *summaries = hparams(settings, {})  # type: ignore[no-untyped-call]
+        for summary in summaries:
+            self.experiment._get_file_writer().add_summary(summary, step)
         self.experiment.close()
 
     @rank_zero_only
