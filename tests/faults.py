@@ -26,6 +26,7 @@ from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import fetch
 from mnist_lab.errors import UserError
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
+from mnist_lab.sweeps.report import collect, group, run_records, table
 
 RUN = [
     "model=mlp_relu",
@@ -232,6 +233,48 @@ def concurrent_starts(folder: Path, count: int, chance: random.Random) -> str:
     return f"one download, {count} directories, {count} equal results"
 
 
+def damaged_results(folder: Path, count: int, chance: random.Random) -> str:
+    """Damage to one result.json of a sweep: the table has all others, and names that one unless it can be read."""
+    finished("--multirun", *RUN, "trainer.max_steps=20", "seed=0,1,2", f"hydra.sweep.dir={folder}", "sweep.page=false")
+    paths, ends = sorted(folder.glob("*/result.json")), Counter[str]()
+    for _ in range(count):
+        path = chance.choice(paths)
+        data = path.read_bytes()
+        path.write_bytes(mutated(data, chance)[1])
+        runs = collect([folder])
+        shown = {run_dir for row in group(runs)[1] for run_dir in row.runs}
+        assert shown >= {other.parent for other in paths if other != path}
+        ends["skipped, by name" if f"skipped: {path}: " in table(runs) else "still a result"] += 1
+        assert len(json.loads(json.dumps(run_records(runs)))) == len(paths)
+        path.write_bytes(data)
+    return ", ".join(f"{times} {end}" for end, times in ends.items())
+
+
+def dying_jobs(folder: Path, count: int, chance: random.Random) -> str:
+    """A sweep in which every second job would never end, and is killed: the others are done, the table comes."""
+    jobs = [f"seed=range({count})", "trainer.max_steps=10000000,20", f"hydra.sweep.dir={folder}", "sweep.page=false"]
+    process, ends = start("--multirun", *RUN, *jobs), list[str]()
+    for job in range(0, 2 * count, 2):
+        deadline = time.monotonic() + 240
+        while not (folder / f"{job}-mlp_relu" / "metrics.csv").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 0.5))
+        number = chance.choice([signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGBUS])
+        (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(worker), number)
+        ends.append(number.name)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 1, out + err
+    for i, name in enumerate(ends):
+        killed, other = (json.loads((folder / f"{2 * i + j}-mlp_relu" / "result.json").read_text()) for j in (0, 1))
+        assert (killed["status"], killed["error"], other["status"]) == ("failed", f"killed by signal {name}", "done")
+        assert f"failed: {os.path.relpath(folder / f'{2 * i}-mlp_relu')}: killed by signal {name}" in out
+    said = ", ".join(f"{times} {name}" for name, times in sorted(Counter(ends).items()))
+    return f"killed by {said}; each marked failed, the {count} other jobs done, the table printed"
+
+
 FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a run stopped by a signal at a random moment": (kills, 50),
     "a disk that fills up": (full_disks, 20),
@@ -239,6 +282,8 @@ FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a damaged data file": (damaged_data, 200),
     "a download that fails": (failed_downloads, 21),
     "runs started together": (concurrent_starts, 20),
+    "damaged result files in a sweep": (damaged_results, 200),
+    "a job of the plain sweep that dies by a signal": (dying_jobs, 10),
 }
 
 

@@ -96,7 +96,7 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: 
 
 
 def stopped(number: signal.Signals, file: str, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Start a run, and send its process group the signal ``number`` when ``file`` is there: its exit code and output."""
+    """Start a run, and send its process group the signal ``number`` when ``file`` is there: exit code and output."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command(*arguments), cwd=folder, env=environment(), process_group=0, **pipes)
     try:
