@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     do, _ = faults.FAULTS[fault]
-    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}.get(do, 20)
+    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7, faults.dying_jobs: 1}.get(do, 20)
     do(tmp_path, few, random.Random(1))
 
 

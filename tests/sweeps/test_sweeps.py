@@ -70,6 +70,32 @@ def test_a_job_that_is_killed_fails_alone(launcher: str, train: Train, tmp_path:
     assert run.err.splitlines()[-1].startswith(f"error: 1 of 2 jobs failed; the first: sweep/0-softmax: {said}")
 
 
+@pytest.mark.slow
+def test_a_system_that_cannot_fork(tmp_path: Path) -> None:
+    """macOS and Windows start processes afresh."""
+    (tmp_path / "script.py").write_text(f"""
+import multiprocessing, runpy, sys
+if __name__ == "__main__":
+    get, sys.argv[0] = multiprocessing.get_context, {str(ROOT / "train.py")!r}
+    multiprocessing.get_context = lambda method: get("spawn")
+    runpy.run_path(sys.argv[0], run_name="__main__")
+""")
+    words = [
+        "script.py",
+        "--multirun",
+        *SMALL,
+        "hydra.sweep.dir=sweep",
+        "hydra/launcher=joblib",
+        "hydra.launcher.jobs=2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words, "seed=0,1", DIES], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    jobs = found(tmp_path / "sweep")
+    assert [jobs[number]["status"] for number in range(4)] == ["failed", "done"] * 2, done.stderr
+
+
 def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: Path) -> None:
     sweep = ["--multirun", *SMALL, "optim.lr=0.1,0.2", "seed=0,1"]
     train(*sweep, "hydra.sweep.dir=sweep")

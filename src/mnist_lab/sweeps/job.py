@@ -18,6 +18,13 @@ log = logging.getLogger(__name__)
 _LIFECYCLE = "mnist_lab.runs.lifecycle"  # the name of a log: how the run ended, and how it alone goes on
 
 
+def train(cfg: DictConfig) -> float | None:
+    """What ``train.py`` does with ``cfg``."""
+    from mnist_lab.runs.lifecycle import run  # here, because the process of the sweep does without torch
+
+    return run(cfg)
+
+
 class SweepJob:
     """Calls ``task_function``, unless an earlier start of the same sweep has done the job.
 

@@ -25,12 +25,13 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab.errors import UserError, describe, require_extra
 from mnist_lab.runs.directory import register_resolvers
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.sweeps import at_least_one
+from mnist_lab.sweeps.job import SweepJob, train
 
 log = logging.getLogger(__name__)
 Job = tuple[int, list[str]]  # its number, its overrides
@@ -65,6 +66,8 @@ class JobLauncher(Launcher):
     def __call__(self, job: Job) -> JobReturn:
         """Run one job, in the process that was started for it."""
         Singleton.set_state(self._state)
+        if not self._state["omegaconf_resolvers"]:
+            OmegaConf.clear_resolvers()  # but for OmegaConf's own
         setup_globals()
         register_resolvers()
         returned = run_job(
@@ -97,7 +100,8 @@ class JobLauncher(Launcher):
         said, level = str(returned._return_value), logging.ERROR
         if returned.status != JobStatus.FAILED and returned.hydra_cfg is not None:
             directory, level = Path(os.path.relpath(returned.hydra_cfg.hydra.runtime.output_dir)), logging.INFO
-            result, before = Result.read(directory), (directory / FILE).stat().st_mtime < self._began
+            before = (directory / FILE).exists() and (directory / FILE).stat().st_mtime < self._began
+            result = _recorded(directory)
             reached = {"validation": result.val_accuracy, "test": result.test_accuracy}
             numbers = [f", {name} {value:.2%}" for name, value in reached.items() if value is not None]
             said = f"{directory}: {result.status}{' before' if before else ''}{''.join(numbers)}"
@@ -111,16 +115,21 @@ class JobLauncher(Launcher):
     def _killed(self, job: Job, how: str, status: str = "failed") -> JobReturn:
         """Record that the process of a job is gone: in its result.json, and as its return."""
         directory = self._directory(job)
-        result = Result()
-        with contextlib.suppress(UserError):  # it had not begun, or its record is damaged
-            result = Result.read(directory)
-        if result.status != "interrupted":
+        result = _recorded(directory)
+        if result.status == "running":  # it was not left the time to say it itself
             result.status, result.error = status, how
-        directory.mkdir(parents=True, exist_ok=True)
-        result.write(directory)
+            directory.mkdir(parents=True, exist_ok=True)
+            result.write(directory)
         failed = JobReturn(overrides=job[1], status=JobStatus.FAILED)
         failed.return_value = UserError(f"{directory}: {how}")
         return failed
+
+
+def _recorded(directory: Path) -> Result:
+    """The result in ``directory``; one without values where the job had not begun, or its record is damaged."""
+    with contextlib.suppress(UserError):
+        return Result.read(directory)
+    return Result()
 
 
 def _span(seconds: float) -> str:
@@ -176,6 +185,11 @@ class Workers(JobLauncher):
             sys.exit(128 + stops[0])
         return returns
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is not forked gets: no functions, which cannot be sent; it has its own."""
+        state = self._state | {"omegaconf_resolvers": {}}
+        return vars(self) | {"task_function": SweepJob(train), "_state": state, "_idle": [], "_busy": {}}
+
     def _start(self) -> Worker:
         # A fork is the fastest, and safe before torch has threads, which this process never loads.
         here: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -202,12 +216,10 @@ class Workers(JobLauncher):
         worker.process.join()
         code = worker.process.exitcode
         if stopped or code in (130, 143):  # asked to stop, by the sweep or by somebody who knew its process
-            with contextlib.suppress(UserError):
-                if Result.read(self._directory(job)).status == "running":  # it was not left the time to say so
-                    return self._killed(job, "stopped at once", "interrupted")
+            returned = self._killed(job, "stopped", "interrupted")
             if not stopped:
                 sys.exit(code)
-            return JobReturn(overrides=job[1], status=JobStatus.FAILED)
+            return returned
         return self._killed(job, f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
 
     @contextlib.contextmanager
