@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import mirror
 import pytest
@@ -31,6 +32,7 @@ from mnist_lab.data.sources import FAMILIES, fetch
 from mnist_lab.errors import UserError
 from mnist_lab.runs.metrics import read_rows
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
+from mnist_lab.sweeps.report import collect, group, run_records, table
 
 RUN = [
     "model=mlp_relu",
@@ -389,18 +391,71 @@ def damaged_results(folder: Path, count: int, chance: random.Random) -> str:
     return f"gone on with from checkpoint and config ({', '.join(f'{times} {end}' for end, times in ends.items())})"
 
 
-FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
-    "a run stopped by a signal at a random moment": (kills, 50),
-    "a disk that fills up": (full_disks, 20),
-    "a damaged checkpoint": (damaged_checkpoints, 200),
-    "a damaged data file": (damaged_data, 200),
-    "a download that fails": (failed_downloads, 21),
-    "runs started together": (concurrent_starts, 20),
-    "a NaN on one of several processes": (nan_on_one_process, 20),
-    "a process of several stopped at a random moment": (stopped_processes, 20),
-    "two resumes at once": (two_resumes, 20),
-    "a moved data folder": (moved_data, 30),
-    "result.json missing, empty or damaged on resume": (damaged_results, 40),
+def damaged_in_a_sweep(folder: Path, count: int, chance: random.Random) -> str:
+    """Damage to one result.json of a sweep: the table has all others, and names that one unless it can be read."""
+    finished("--multirun", *RUN, "trainer.max_steps=20", "seed=0,1,2", f"hydra.sweep.dir={folder}", "sweep.page=false")
+    paths, ends = sorted(folder.glob("*/result.json")), Counter[str]()
+    for _ in range(count):
+        path = chance.choice(paths)
+        data = path.read_bytes()
+        path.write_bytes(mutated(data, chance)[1])
+        runs = collect([folder])
+        shown = {run_dir for row in group(runs)[1] for run_dir in row.runs}
+        assert shown >= {other.parent for other in paths if other != path}
+        ends["skipped, by name" if f"skipped: {path}: " in table(runs) else "still a result"] += 1
+        assert len(json.loads(json.dumps(run_records(runs)))) == len(paths)
+        path.write_bytes(data)
+    return ", ".join(f"{times} {end}" for end, times in ends.items())
+
+
+def dying_jobs(folder: Path, count: int, chance: random.Random) -> str:
+    """A sweep in which every second job would never end, and is killed: the others are done, the table comes."""
+    jobs = [f"seed=range({count})", "trainer.max_steps=10000000,20", f"hydra.sweep.dir={folder}", "sweep.page=false"]
+    process, ends = start("--multirun", *RUN, *jobs), list[str]()
+    for job in range(0, 2 * count, 2):
+        deadline = time.monotonic() + 240
+        while not (folder / f"{job}-mlp_relu" / "metrics.csv").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 0.5))
+        number = chance.choice([signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGBUS])
+        (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(worker), number)
+        ends.append(number.name)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 1, out + err
+    for i, name in enumerate(ends):
+        killed, other = (json.loads((folder / f"{2 * i + j}-mlp_relu" / "result.json").read_text()) for j in (0, 1))
+        assert (killed["status"], killed["error"], other["status"]) == ("failed", f"killed by signal {name}", "done")
+        assert f"failed: {os.path.relpath(folder / f'{2 * i}-mlp_relu')}: killed by signal {name}" in out
+    said = ", ".join(f"{times} {name}" for name, times in sorted(Counter(ends).items()))
+    return f"killed by {said}; each marked failed, the {count} other jobs done, the table printed"
+
+
+class Fault(NamedTuple):
+    """What is done, how often by ``make faults``, and how often in the suite, where some are slow."""
+
+    do: Callable[[Path, int, random.Random], str]
+    times: int
+    few: int
+    slow: bool = False
+
+
+FAULTS = {
+    "a run stopped by a signal at a random moment": Fault(kills, 50, 2),
+    "a disk that fills up": Fault(full_disks, 20, 1),
+    "a damaged checkpoint": Fault(damaged_checkpoints, 200, 20),
+    "a damaged data file": Fault(damaged_data, 200, 20),
+    "a download that fails": Fault(failed_downloads, 21, 7),
+    "runs started together": Fault(concurrent_starts, 20, 3),
+    "a NaN on one of several processes": Fault(nan_on_one_process, 20, 2, slow=True),
+    "a process of several stopped at a random moment": Fault(stopped_processes, 20, 6, slow=True),
+    "two resumes at once": Fault(two_resumes, 20, 1, slow=True),
+    "a moved data folder": Fault(moved_data, 30, 3),
+    "result.json missing, empty or damaged on resume": Fault(damaged_results, 40, 4),
+    "a damaged result.json in a sweep": Fault(damaged_in_a_sweep, 200, 20),
+    "a job of a sweep that dies by a signal": Fault(dying_jobs, 10, 1),
 }
 
 
@@ -410,16 +465,14 @@ def main() -> None:
     path, words = Path(__file__).parents[1] / "docs" / "RELIABILITY.md", sys.argv[1:] or [""]
     begin, end = "<!-- faults: written by `make faults` -->\n", "<!-- end of faults -->"
     before, rest = path.read_text().split(begin)
-    table, after = rest.split(end)
-    rows = {row.split(" | ")[0][2:]: row for row in table.splitlines() if row.startswith("| ")}
-    for fault, (do, count) in FAULTS.items():
+    written, after = rest.split(end)
+    rows = {row.split(" | ")[0][2:]: row for row in written.splitlines() if row.startswith("| ")}
+    for fault, (do, count, *_) in FAULTS.items():
         if any(word in fault for word in words):
             with tempfile.TemporaryDirectory() as folder:
                 print(f"{fault} ({count}) ...", flush=True)
-                how, done = (
-                    do(Path(folder), count, random.Random(0)),
-                    f"{time.strftime('%Y-%m-%d')}, torch {torch.__version__}",
-                )
+                how = do(Path(folder), count, random.Random(0))
+                done = f"{time.strftime('%Y-%m-%d')}, torch {torch.__version__}"
                 rows[fault] = f"| {fault} | {count} | nothing | {how} | {done} |"
                 print(rows[fault], flush=True)
     head = ["| fault | times | lost | how it ended | done on |", "|---|---|---|---|---|"]

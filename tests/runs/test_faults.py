@@ -7,24 +7,18 @@ from pathlib import Path
 import faults
 import pytest
 
-SLOW = [faults.nan_on_one_process, faults.stopped_processes, faults.two_resumes]
-
-
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, marks=[pytest.mark.slow] if do in SLOW else [])
-        for fault, (do, _) in faults.FAULTS.items()
-        if "disk" not in fault
+        pytest.param(name, marks=[pytest.mark.slow] if fault.slow else [])
+        for name, fault in faults.FAULTS.items()
+        if "disk" not in name
     ],
 )
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
-    do, _ = faults.FAULTS[fault]
-    few = {faults.kills: 2, faults.concurrent_starts: 3, faults.failed_downloads: 7}
-    few |= {faults.nan_on_one_process: 2, faults.stopped_processes: 6}
-    few |= {faults.two_resumes: 1, faults.moved_data: 3, faults.damaged_results: 4}
-    do(tmp_path, few.get(do, 20), random.Random(1))
+    do, _, few, _ = faults.FAULTS[fault]
+    do(tmp_path, few, random.Random(1))
 
 
 def can_mount(folder: Path) -> bool:

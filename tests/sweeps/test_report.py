@@ -3,14 +3,16 @@ import itertools
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from mnist_lab.runs.result import Result
 from mnist_lab.sweeps.plots import draw, pareto_front
-from mnist_lab.sweeps.report import collect, group, table
+from mnist_lab.sweeps.report import SPREAD, WATCHED, collect, group, label, run_records, table
 from mnist_lab.sweeps.summary import main
 
 
@@ -43,7 +45,8 @@ def test_seeds_make_a_row_and_what_differs_a_column(sweep: Path) -> None:
 
 
 def test_the_table_has_mean_and_standard_deviation_and_failures(sweep: Path) -> None:
-    head, first, second, failed = table(collect([sweep])).splitlines()
+    head, first, second, failed, spread = table(collect([sweep])).splitlines()
+    assert spread == SPREAD
     assert head.split()[:2] == ["optim.lr", "n"]
     assert first.startswith("0.2 ")
     assert "97.00 %" in first
@@ -81,6 +84,9 @@ def test_the_page_holds_the_table_and_all_plots(sweep: Path, tmp_path: Path) -> 
     assert "<th>optim.lr</th>" in page
     assert "deep/fast1: it broke</li>" in page
     assert page.count("data:image/png;base64,") == 2
+    assert f"<li>{SPREAD}</li>" in page
+    for number in range(3):
+        assert f"slow{number}</td><td>done</td><td>0.01</td><td>{number}</td>" in page  # every run
     assert "http" not in page  # nothing is fetched from elsewhere
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"curves.png", "costs.png"}
 
@@ -96,7 +102,8 @@ def test_plots_show_learning_curves_and_costs(tmp_path: Path) -> None:
     figures = draw(collect([tmp_path]))
     assert set(figures) == {"curves", "costs"}
     best = figures["curves"].axes[0].get_lines()[0]
-    assert best.get_label() == "model Softmax, optim.lr 0.1"
+    assert best.get_label() == "Softmax, optim.lr 0.1 (validation)"
+    assert figures["curves"].axes[0].get_xlim()[0] == 0
     assert list(best.get_xdata()) == [10, 20]
     assert best.get_ydata() == pytest.approx([78.5, 98.5])  # the mean of two seeds
     (band,) = figures["curves"].axes[0].collections[0].get_paths()
@@ -107,6 +114,87 @@ def test_plots_show_learning_curves_and_costs(tmp_path: Path) -> None:
     front = next(line for line in costs.get_lines() if line.get_label() == "Pareto front")
     assert list(front.get_xdata()) == [7, 70]
     assert front.get_ydata() == pytest.approx([92.2, 98.5])
+
+
+def test_what_was_watched_is_drawn_and_named_where_nothing_was_held_out(tmp_path: Path) -> None:
+    run(tmp_path, "validated", model="softmax")
+    watched = {"val_accuracy": None, "peak_test_accuracy": 0.98}
+    run(tmp_path, "watched", model="mlp_relu", **watched)
+    for name, part in (("validated", "val"), ("watched", "test")):
+        (tmp_path / name / "metrics.csv").write_text(f"step,{part}_accuracy,{part}_loss\n10,0.5,1\n20,0.9,0.5\n")
+    runs = collect([tmp_path])
+    figures = draw(runs)
+    for figure in figures.values():
+        labels = figure.axes[0].get_legend_handles_labels()[1]
+        assert {"softmax (validation)", "mlp_relu (test)"} <= {*labels}
+    axis = figures["curves"].axes[0]
+    assert axis.get_title().startswith("accuracy: validation; dashed: test, watched while training")
+    assert [(list(line.get_ydata()), line.get_linestyle()) for line in axis.get_lines()] == [
+        ([50, 90], "-"),
+        ([50, 90], "--"),
+    ]
+    head, _, row, *_, last = table(runs).splitlines()
+    assert "highest test, watched" in head
+    assert "98.00 %" in row
+    assert last == WATCHED
+
+
+def test_the_name_of_a_recipe_stands_for_what_it_sets(tmp_path: Path) -> None:
+    for name, width in {"small": 1, "large": 2}.items():
+        for lr in (0.1, 0.2):
+            many = {f"optim.key{i}": width for i in range(5)} | {"optim.lr": lr}
+            run(tmp_path, f"{name}{lr}", settings=many)
+            path = tmp_path / f"{name}{lr}" / "result.json"
+            path.write_text(path.read_text().replace(f'"{name}{lr}"', f'"{name}"'))
+    columns, rows = group(collect([tmp_path]))
+    assert columns == ["name", "optim.lr"]
+    assert {label(row, columns, rows) for row in rows} == {
+        f"{name}, optim.lr {lr}" for name in ("small", "large") for lr in (0.1, 0.2)
+    }
+
+
+def test_every_run_has_its_state_date_commit_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"git_sha": "0123456789abcdef", "git_dirty": True, "command": "python train.py model=softmax"}
+    run(tmp_path, "done", provenance=made)
+    run(tmp_path, "gone", "running", provenance={"git_sha": None})
+    run(tmp_path, "free", "running")
+    run(tmp_path, "held", "running")
+    (tmp_path / "free" / ".lock").touch()
+    with FileLock(tmp_path / "held" / ".lock"):
+        found = run_records(collect([tmp_path]))
+        assert "\nkilled: " in table(collect([tmp_path]))
+        main([str(tmp_path), "--runs", "--csv"])
+    assert {Path(one["run"]).name: one["state"] for one in found} == {
+        "done": "done", "gone": "killed or still running", "free": "killed", "held": "running"
+    }  # fmt: skip
+    assert (found[0]["commit"], found[0]["command"]) == ("0123456789+", made["command"])
+    assert found[0]["date"].startswith(datetime.now().strftime("%Y-"))
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["state"] for row in rows] == [one["state"] for one in found]
+    assert float(rows[0]["test_accuracy"]) == 0.9
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"status": "done", "test_accuracy": "abc"}', '{"sizes": []}'])
+def test_a_damaged_result_is_skipped_and_named(damage: str, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = table(collect([sweep])).splitlines()
+    (sweep / "broken").mkdir()
+    (sweep / "broken" / "result.json").write_text(damage)
+    skipped, *rest = [line for line in table(collect([sweep])).splitlines() if line not in whole]
+    assert skipped.startswith(f"skipped: {sweep}/broken/result.json: ")
+    assert not rest
+    main([str(sweep), "--json", "--html", str(sweep / "page.html")])
+    said = capsys.readouterr()
+    assert len(json.loads(said.out)) == 2
+    assert f"skipped: {sweep}/broken/result.json: " in said.err
+    assert "broken/result.json: " in (sweep / "page.html").read_text()
+
+
+def test_nothing_but_damage_is_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "result.json").write_text("{")
+    for form in ("--csv", "--json", "--markdown", "--runs"):
+        main([str(tmp_path), form])
+        said = capsys.readouterr()
+        assert "skipped: " in said.out + said.err
 
 
 def test_the_pareto_front_is_what_nothing_beats() -> None:

@@ -51,18 +51,49 @@ def test_jobs_each_in_a_process_of_its_own(train: Train, tmp_path: Path) -> None
     check_cores(jobs[0])
 
 
-# Submitit waits 15 seconds for the result of a process that is gone; joblib's pool starts three times, both cores busy.
-@pytest.mark.parametrize("launcher", [pytest.param("joblib", marks=pytest.mark.slow), "local_cluster"])
+# Submitit waits 15 seconds for the result of a process that is gone.
+@pytest.mark.parametrize("launcher", ["plain", "joblib", pytest.param("local_cluster", marks=pytest.mark.slow)])
 def test_a_job_that_is_killed_fails_alone(launcher: str, train: Train, tmp_path: Path) -> None:
-    options = [f"hydra/launcher={launcher}", "hydra.launcher.jobs=2", "hydra.sweep.dir=sweep"]
-    run = train("--multirun", *SMALL, *options, DIES, env={"OMP_NUM_THREADS": ""})
+    run = train(
+        "--multirun", *SMALL, f"hydra/launcher={launcher}", "hydra.launcher.jobs=1", "hydra.sweep.dir=sweep", DIES
+    )
     assert run.code == 1
     killed, other = (found(tmp_path / "sweep")[number] for number in range(2))
     assert (killed["status"], other["status"]) == ("failed", "done")
     assert killed["settings"] == other["settings"]  # what was recorded before is kept
-    assert "the process of the job is gone" in killed["error"]
-    assert "0-softmax: the process of the job is gone" in run.out  # in the table
-    check_cores(other)
+    said = "the process of the job is gone" if launcher == "local_cluster" else "killed by signal SIGABRT"
+    assert said in killed["error"]
+    lines = run.out.splitlines()
+    assert lines[1].startswith(f"job 1 of 2: sweep/0-softmax: {said}")
+    assert lines[2].startswith("job 2 of 2: sweep/1-softmax: done, validation ")
+    assert f"failed: sweep/0-softmax: {said}" in run.out  # in the table
+    assert run.err.splitlines()[-1].startswith(f"error: 1 of 2 jobs failed; the first: sweep/0-softmax: {said}")
+
+
+@pytest.mark.slow
+def test_a_system_that_cannot_fork(tmp_path: Path) -> None:
+    """macOS and Windows start processes afresh."""
+    (tmp_path / "script.py").write_text(f"""
+import multiprocessing, runpy, sys
+if __name__ == "__main__":
+    get, sys.argv[0] = multiprocessing.get_context, {str(ROOT / "train.py")!r}
+    multiprocessing.get_context = lambda method: get("spawn")
+    runpy.run_path(sys.argv[0], run_name="__main__")
+""")
+    words = [
+        "script.py",
+        "--multirun",
+        *SMALL,
+        "hydra.sweep.dir=sweep",
+        "hydra/launcher=joblib",
+        "hydra.launcher.jobs=2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words, "seed=0,1", DIES], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    jobs = found(tmp_path / "sweep")
+    assert [jobs[number]["status"] for number in range(4)] == ["failed", "done"] * 2, done.stderr
 
 
 def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: Path) -> None:
@@ -70,13 +101,15 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: 
     train(*sweep, "hydra.sweep.dir=sweep")
     before = found(tmp_path / "sweep")
     shutil.rmtree(tmp_path / "sweep" / "1-softmax")
+    (tmp_path / "sweep" / "3-softmax" / "result.json").write_text('{"status": "done", "test_accuracy": "abc"}')
     half = tmp_path / "sweep" / "2-softmax"
     (half / "result.json").write_text(json.dumps(before[2] | {"status": "running"}))
     (half / "metrics.csv").write_text("step,train_loss\n10,1.0\n2000,0.1\n")
     (half / "checkpoints" / "last.ckpt").unlink()
     again = train(*sweep, "sweep.resume=sweep")
     assert again.code == 0, again.err
-    assert again.out.count("done before") == 2
+    assert again.out.count(": done before, validation ") == 1
+    assert "3-softmax/result.json: damaged, not the result of a run; the job runs again" in again.out
     after = found(tmp_path / "sweep")
     assert [after[number]["status"] for number in range(4)] == ["done"] * 4
     assert [after[n]["test_errors"] for n in range(4)] == [before[n]["test_errors"] for n in range(4)]
@@ -89,16 +122,16 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: 
 
 
 def stopped(number: signal.Signals, file: str, arguments: list[str], folder: Path) -> tuple[int, str]:
-    """Start a run, and send it the signal ``number`` when ``file`` is there: its exit code and output."""
+    """Start a run, and send its process group the signal ``number`` when ``file`` is there: exit code and output."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command(*arguments), cwd=folder, env=environment(), **pipes)
+    process = subprocess.Popen(command(*arguments), cwd=folder, env=environment(), process_group=0, **pipes)
     try:
         deadline = time.monotonic() + 120
         while not (folder / file).exists():
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -108,20 +141,31 @@ def stopped(number: signal.Signals, file: str, arguments: list[str], folder: Pat
 def test_the_table_and_the_page_end_a_sweep(train: Train, tmp_path: Path) -> None:
     run = train("--multirun", *SMALL, "hydra.sweep.dir=sweep", "seed=0,1", "sweep.page=true")
     assert run.code == 0, run.err
-    head, row, last = run.out.splitlines()[-3:]
+    head, row, spread, last = run.out.splitlines()[-4:]
+    assert spread.startswith("± is the standard deviation")
     assert head.split()[:2] == ["n", "validation"]
     assert row.startswith("2  ")
     assert last == "with pictures: sweep/report.html"
     assert (tmp_path / "sweep" / "report.html").read_text().count("data:image/png") == 2
 
 
-def test_ctrl_c_ends_a_sweep_with_its_table(tmp_path: Path) -> None:
-    arguments = ["--multirun", *SMALL, "seed=0,1", "hydra.sweep.dir=sweep", "trainer.max_steps=10000000"]
-    code, out = stopped(signal.SIGINT, "sweep/0-softmax/metrics.csv", arguments, tmp_path)
+@pytest.mark.parametrize(("launcher", "under_way"), [("plain", 1), ("joblib", 2)])
+def test_ctrl_c_ends_a_sweep_with_its_table(launcher: str, under_way: int, tmp_path: Path) -> None:
+    """As a terminal does it: one signal to the whole process group."""
+    arguments = ["--multirun", *SMALL, "seed=range(6)", "hydra.sweep.dir=sweep", "trainer.max_steps=10000000"]
+    arguments += [f"hydra/launcher={launcher}", f"hydra.launcher.jobs={under_way}"]
+    code, out = stopped(signal.SIGINT, f"sweep/{under_way - 1}-softmax/metrics.csv", arguments, tmp_path)
     assert code == 130
-    assert out.splitlines()[-1] == "interrupted: sweep/0-softmax: no error is recorded"
-    assert found(tmp_path / "sweep")[0]["status"] == "interrupted"
-    assert not (tmp_path / "sweep" / "1-softmax").exists()
+    jobs = found(tmp_path / "sweep")
+    assert [jobs[number]["status"] for number in sorted(jobs)] == ["interrupted"] * under_way
+    assert find_checkpoint(tmp_path / "sweep" / f"{under_way - 1}-softmax").step > 0  # the one that trained for sure
+    for number in jobs:
+        assert f"interrupted: sweep/{number}-softmax" in out
+    last = out.splitlines()[-1]
+    assert last.startswith("go on with what is missing or failed: python ")
+    assert last.endswith("sweep.resume=sweep")
+    assert "resume" not in out[: out.index(last)]
+    assert "Traceback" not in out
     assert not (tmp_path / "sweep" / "report.html").exists()  # SMALL says sweep.page=false
 
 
@@ -167,7 +211,6 @@ def test_one_line_for_a_mistake(options: list[str], said: str, train: Train) -> 
 
 
 @pytest.mark.parametrize(("module", "extra", "option"), [
-    ("joblib", "parallel", "hydra/launcher=joblib"),
     ("submitit", "slurm", "hydra/launcher=local_cluster"),
     ("optuna", "hpo", "hydra/sweeper=optuna"),
 ])  # fmt: skip
@@ -224,6 +267,7 @@ def test_a_search_samples_its_spaces_and_goes_on(train: Train, tmp_path: Path) -
     assert {number: jobs[number] for number in before} == before
     assert all(in_spaces(job) and "test_accuracy" not in job for job in jobs.values())  # the test set is not touched
     assert len({job["settings"]["optim.lr"] for job in jobs.values()}) == 5  # the second draws other values
+    assert [line.partition(" of 5: ")[0] for line in second.out.splitlines() if " of 5: " in line] == ["job 4", "job 5"]
     best = max(jobs, key=lambda number: jobs[number]["best_val_accuracy"])
     assert f"best_val_accuracy {jobs[best]['best_val_accuracy']:.6g}: python train.py" in second.out
     other = train(*SEARCH, "optim.lr=interval(0.1, 0.2)")

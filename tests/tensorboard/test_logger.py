@@ -1,8 +1,14 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.backend_context import Context
 
 from mnist_lab.tensorboard import TensorBoard
 
@@ -24,6 +30,21 @@ def test_curves_are_grouped_and_kept_in_one_file(tmp_path: Path) -> None:
     assert {*events.Tags()["scalars"]} == {"loss/val", "loss/test", "training/learning_rate", "final/test_loss"}
     assert [(e.step, e.value) for e in events.Scalars("loss/test")] == [(4, 2.0)]
     assert any("hparams" in name for name in events.summary_metadata)
+
+
+def test_hparams_begin_with_what_differs(tmp_path: Path) -> None:
+    """What TensorBoard's own plugin makes of three runs."""
+    for number, lr in enumerate((0.1, 0.2, 0.1)):
+        settings = {"data.batch_size": 100, "model": "MLP", "model.init": f"{number}", "optim.lr": lr, "seed": 0}
+        TensorBoard(str(tmp_path / f"{number}")).log_hyperparams(settings, {"test_loss": 2.0})
+    multiplexer = EventMultiplexer(tensor_size_guidance={"tensors": 0}).AddRunsFromDirectory(str(tmp_path)).Reload()
+    flags = SimpleNamespace(generic_data="auto")
+    found = Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(tmp_path)), flags=flags))
+    metadata = found.hparams_metadata(RequestContext(), "")
+    columns = found.experiment_from_metadata(RequestContext(), "", True, metadata, []).hparam_infos
+    assert [(column.name.strip(), column.differs) for column in columns] == [
+        ("optim.lr", True), ("model.init", True), ("model", False), ("seed", False), ("data.batch_size", False)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import logging
 import math
 import shutil
+import threading
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from tensorboard.util import tensor_util
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from mnist_lab import Run
+from mnist_lab import Run, UserError
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.errors import UserError
@@ -193,6 +194,17 @@ def test_the_confusion_matrix_has_a_colour_where_something_was_counted(
     assert corners.reshape(100, 3)[most, 1] == corners[~diagonal][:, 1].min()  # the commonest mistake is the reddest
 
 
+def test_the_confusion_matrix_names_its_axes() -> None:
+    """Nothing but the axes is in these margins: dark pixels in their middle, and none beside it."""
+    picture = images.confusion(torch.eye(10, dtype=torch.long))
+    above, left = picture[20:36, 48:488], picture[64:504, 4:20]
+    for margin, along in ((above, 0), (left, 1)):
+        dark = np.flatnonzero((margin < 128).any(axis=(along, 2)))
+        assert len(dark)
+        assert dark.min() > 180
+        assert dark.max() < 260
+
+
 def test_the_projector_has_the_last_hidden_layer_and_the_digits(run: Run, data: DigitsDataModule) -> None:
     folder = run.directory / "projector"
     points = np.loadtxt(folder / "points.tsv", delimiter="\t")
@@ -247,6 +259,16 @@ def test_each_can_be_switched_off_and_none_changes_a_result(lab: Lab, run: Run) 
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert run.result.test_loss == without.result.test_loss
+
+
+def test_a_run_leaves_no_thread_behind(lab: Lab) -> None:
+    """The jobs of a sweep share a process."""
+    threads = set(threading.enumerate())
+    lab("model=softmax", *SHORT, *OFF)
+    with pytest.raises(UserError, match="loss is nan"):
+        lab("model=softmax", *SHORT, *OFF, "loss.written_out=true", "optim=sgd", "optim.lr=1e30", to="failed")
+    assert [*Path("failed").glob("events*")]
+    assert set(threading.enumerate()) <= threads
 
 
 def test_numbers_and_parts_can_be_chosen(lab: Lab) -> None:

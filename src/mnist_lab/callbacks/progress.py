@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,11 +21,15 @@ class Progress(pl.Callback):
             raise ValueError(f"every_n_seconds={every_n_seconds}: must be above 0")
         self.every_n_seconds = every_n_seconds
         self._bar: tqdm[Any] | None = None
-        self._next, self._total = 0.0, 0
+        self._next, self._total, self._in_sweep = 0.0, 0, False
+
+    def prepare(self, run_dir: Path, from_step: int, in_sweep: bool) -> None:
+        self._in_sweep = in_sweep  # whose jobs have no bar: it tells how each ended
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self._total = trainer.max_steps  # an interruption lowers it
-        if trainer.is_global_zero and (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        terminal = not self._in_sweep and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        if trainer.is_global_zero and terminal:
             done = trainer.global_step
             self._bar = tqdm(total=self._total, initial=done, unit="step", dynamic_ncols=True, mininterval=0.2)
         self._next = time.monotonic() + (0.5 if self._bar is not None else self.every_n_seconds)

@@ -9,40 +9,60 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lab.config import flatten_config
-from mnist_lab.errors import Pruned, UserError, describe
+from mnist_lab.errors import Pruned, UserError
 from mnist_lab.runs.directory import CONFIG, MAY_CHANGE
 from mnist_lab.runs.result import FILE
 from mnist_lab.runs.run import checkpoint_path, read_result
 
 log = logging.getLogger(__name__)
+_LIFECYCLE = "mnist_lab.runs.lifecycle"  # the name of a log: how the run ended, and how it alone goes on
+
+
+def train(cfg: DictConfig) -> float | None:
+    """What ``train.py`` does with ``cfg``."""
+    from mnist_lab.runs.lifecycle import run  # here, because the process of the sweep does without torch
+
+    return run(cfg)
 
 
 class SweepJob:
     """Calls ``task_function``, unless an earlier start of the same sweep has done the job.
 
-    A job that was interrupted or failed goes on from its last checkpoint. An error is logged for the others to go on.
+    A job that was interrupted or failed goes on from its last checkpoint. Its log has all that it says; on the console
+    there are warnings only, each once: the sweep tells how its jobs ended, and how it goes on.
     """
 
     def __init__(self, task_function: TaskFunction):
         self.task_function = task_function
+        self._warnings: set[str] = set()
 
     def __call__(self, cfg: DictConfig) -> Any:
         """What the run returns; None where it was pruned."""
         run_dir = Path(HydraConfig.get().runtime.output_dir)
-        try:
-            if (run_dir / FILE).exists() or (run_dir / CONFIG).exists():
+        for handler in logging.getLogger().handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(self._is_news)
+        if (run_dir / FILE).exists() or (run_dir / CONFIG).exists():
+            try:
                 before = read_result(run_dir)
-                _check_same_settings(run_dir, before.settings, flatten_config(cfg))
+            except UserError as error:
+                log.warning(f"{error}; the job runs again")
+            else:
+                if before.settings:  # none: it died before it began
+                    _check_same_settings(run_dir, before.settings, flatten_config(cfg))
                 if before.status in ("done", "pruned"):
-                    log.info(f"{run_dir}: {before.status} before")
                     return before.best_val_accuracy
                 cfg.resume = str(run_dir) if checkpoint_path(run_dir, "last").exists() else None
+        try:
             return self.task_function(cfg)
         except Pruned:
             return None
-        except Exception as error:
-            log.error(f"error: {describe(error) or repr(error)}")
-            raise
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        news = record.levelno >= logging.WARNING and record.name != _LIFECYCLE and said not in self._warnings
+        self._warnings.add(said)
+        return news
 
 
 def _check_same_settings(run_dir: Path, then: dict[str, Any], now: dict[str, Any]) -> None:

@@ -1,62 +1,88 @@
-"""Launchers that run the jobs of a sweep side by side: on this machine, or on a cluster by Slurm.
+"""Launchers that run the jobs of a sweep: one after another or side by side on this machine, or on a cluster by Slurm.
 
-A job that is killed (out of memory, out of time) fails alone: the others go on, and its ``result.json`` says so.
+A job that is killed (out of memory, out of time, a crash in a library) fails alone: the others go on, and its
+``result.json`` says so.
 """
 
+import atexit
 import contextlib
 import importlib
 import logging
+import multiprocessing
 import os
+import signal
+import sys
+import threading
+import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_lab.errors import UserError, require_extra
+from mnist_lab.errors import UserError, describe, require_extra
 from mnist_lab.runs.directory import register_resolvers
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.sweeps import at_least_one
+from mnist_lab.sweeps.job import SweepJob, train
 
 log = logging.getLogger(__name__)
 Job = tuple[int, list[str]]  # its number, its overrides
+_SECONDS_TO_END = 60  # that jobs have after Ctrl-C to finish the step in hand and save
 
 
-class SideBySide(Launcher):
-    """What the launchers share: running a job in a process of its own, and recording a job that was killed."""
+class JobLauncher(Launcher):
+    """What the launchers share: running a job in another process, and telling how each ended.
+
+    ``ended`` of ``total`` jobs have ended; a sweeper that launches its jobs in several batches sets both.
+    """
+
+    total, ended = 0, 0
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        self._began, self._trained = time.time(), 0  # jobs that this sweep has run, not found done
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, numbered from ``initial_job_idx``; their returns, in order."""
-        jobs = [(number, list(overrides)) for number, overrides in enumerate(job_overrides, initial_job_idx)]
-        for number, overrides in jobs:
-            log.info(f"job {number}: {' '.join(filter_overrides(overrides))}")
         self._state = Singleton.get_state()
-        return self._launch(jobs)
+        self.total = self.total or len(job_overrides)
+        if not self.ended:
+            log.info(f"{self.total} jobs, results in {self.config.hydra.sweep.dir}")
+        returns = self._launch([(number, list(words)) for number, words in enumerate(job_overrides, initial_job_idx)])
+        return [returns[number] for number in sorted(returns)]
 
     @abstractmethod
-    def _launch(self, jobs: list[Job]) -> list[JobReturn]: ...
+    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
+        """Run ``jobs``; their returns by number."""
 
     def __call__(self, job: Job) -> JobReturn:
         """Run one job, in the process that was started for it."""
         Singleton.set_state(self._state)
+        if not self._state["omegaconf_resolvers"]:
+            OmegaConf.clear_resolvers()  # but for OmegaConf's own
         setup_globals()
         register_resolvers()
-        return run_job(
+        returned = run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
             config=self._config(job),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+        if returned.status == JobStatus.FAILED:  # as an error that every process can read
+            error = returned._return_value
+            directory, said = self._directory(job), describe(error) or repr(error)
+            returned.return_value = UserError(said if said.startswith(str(directory)) else f"{directory}: {said}")
+        returned.cfg = None  # nobody needs it, and it takes time to send
+        return returned
 
     def _config(self, job: Job) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, job[1])
@@ -68,27 +94,168 @@ class SideBySide(Launcher):
         sweep = self._config(job).hydra.sweep
         return Path(sweep.dir, sweep.subdir)
 
-    def _submitted(self, job: Job, handle: Any) -> JobReturn:
-        """Wait for what submitit returns for ``job``."""
-        try:
-            returned: JobReturn = handle.results()[0]
-        except Exception as error:  # submitit has several for a job that vanished
-            return self._killed(job, type(error).__name__)
-        log.info(f"job {job[0]}: {returned.status.name.lower()}")
+    def _tell(self, job: Job, returned: JobReturn) -> JobReturn:
+        """Log how ``job`` ended, how many have, and how long the others will take at the pace of those before."""
+        self.ended += 1
+        said, level = str(returned._return_value), logging.ERROR
+        if returned.status != JobStatus.FAILED and returned.hydra_cfg is not None:
+            directory, level = Path(os.path.relpath(returned.hydra_cfg.hydra.runtime.output_dir)), logging.INFO
+            before = (directory / FILE).exists() and (directory / FILE).stat().st_mtime < self._began
+            result = _recorded(directory)
+            reached = {"validation": result.val_accuracy, "test": result.test_accuracy}
+            numbers = [f", {name} {value:.2%}" for name, value in reached.items() if value is not None]
+            said = f"{directory}: {result.status}{' before' if before else ''}{''.join(numbers)}"
+            self._trained += not before
+        left = self.total - self.ended
+        seconds = (time.time() - self._began) / max(self._trained, 1) * left
+        pace = f"; {_span(seconds)} left" if left > 0 and self._trained else ""
+        log.log(level, f"job {self.ended} of {self.total}: {said}{pace}")
         return returned
 
-    def _killed(self, job: Job, error: str = "ChildProcessError") -> JobReturn:
-        """Record that the process of a job is gone: in its result.json, if it had begun, and as its return."""
+    def _killed(self, job: Job, how: str, status: str = "failed") -> JobReturn:
+        """Record that the process of a job is gone: in its result.json, and as its return."""
         directory = self._directory(job)
-        said = f"the process of the job is gone, killed or out of memory or time ({error})"
-        log.error(f"{directory}: {said}")
-        if (directory / FILE).exists():
-            result = Result.read(directory)
-            result.status, result.error = "failed", said
+        result = _recorded(directory)
+        if result.status == "running":  # it was not left the time to say it itself
+            result.status, result.error = status, how
+            directory.mkdir(parents=True, exist_ok=True)
             result.write(directory)
         failed = JobReturn(overrides=job[1], status=JobStatus.FAILED)
-        failed.return_value = UserError(f"{directory}: {said}")
+        failed.return_value = UserError(f"{directory}: {how}")
         return failed
+
+
+def _recorded(directory: Path) -> Result:
+    """The result in ``directory``; one without values where the job had not begun, or its record is damaged."""
+    with contextlib.suppress(UserError):
+        return Result.read(directory)
+    return Result()
+
+
+def _span(seconds: float) -> str:
+    """So many seconds, in words."""
+    for size, name in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+class Worker(NamedTuple):
+    """A process that runs jobs one after another, and the connection to it."""
+
+    process: Any
+    connection: Connection
+
+
+class Workers(JobLauncher):
+    """Runs ``jobs`` at once (null: one a core) in processes that stay, so each loads libraries and data once.
+
+    When a process dies, the job in it has failed, and a new process takes the next one. Ctrl-C and SIGTERM go to this
+    process only, which passes them on: the jobs under way save and end.
+    """
+
+    def __init__(self, jobs: int | None = None):
+        self.jobs = 1 if jobs == 1 else _divide_cores(jobs)  # one alone has all cores, as a run outside a sweep
+        self._idle: list[Worker] = []
+        self._busy: dict[Connection, tuple[Worker, Job]] = {}
+        atexit.register(self._end)
+
+    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
+        returns: dict[int, JobReturn] = {}
+        waiting, stops = jobs[::-1], list[int]()
+        with self._signals_passed_on(stops):
+            while self._busy or (waiting and not stops):
+                while waiting and len(self._busy) < self.jobs and not stops:
+                    worker = self._idle.pop() if self._idle else self._start()
+                    self._busy[worker.connection] = worker, waiting.pop()
+                    with contextlib.suppress(OSError):  # it died meanwhile, which shows below
+                        worker.connection.send(self._busy[worker.connection][1])
+                if stops and time.monotonic() > self._deadline:
+                    for worker, _ in self._busy.values():
+                        worker.process.kill()
+                for connection in wait(list(self._busy), timeout=1):
+                    worker, job = self._busy.pop(connection)  # type: ignore[call-overload]
+                    try:
+                        returned = worker.connection.recv()
+                        self._idle.append(worker)
+                    except (EOFError, OSError):
+                        returned = self._died(worker, job, bool(stops))
+                    returns[job[0]] = returned if stops else self._tell(job, returned)
+        if stops:
+            sys.exit(128 + stops[0])
+        return returns
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is not forked gets: no functions, which cannot be sent; it has its own."""
+        state = self._state | {"omegaconf_resolvers": {}}
+        return vars(self) | {"task_function": SweepJob(train), "_state": state, "_idle": [], "_busy": {}}
+
+    def _start(self) -> Worker:
+        # A fork is the fastest, and safe before torch has threads, which this process never loads.
+        here: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        ours, theirs = here.Pipe()
+        process = here.Process(target=self._work, args=(theirs, os.getpid()))
+        process.start()
+        theirs.close()
+        return Worker(process, ours)
+
+    def _work(self, connection: Connection, parent: int) -> None:
+        """What a worker does: the jobs it is sent, until None comes."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if hasattr(os, "setpgid"):
+            os.setpgid(0, 0)  # the terminal's Ctrl-C is for the sweep, which passes it on, once
+            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            while job := connection.recv():
+                connection.send(self(job))
+            return
+        sys.exit(130)
+
+    def _died(self, worker: Worker, job: Job, stopped: bool) -> JobReturn:
+        worker.process.join()
+        code = worker.process.exitcode
+        if stopped or code in (130, 143):  # asked to stop, by the sweep or by somebody who knew its process
+            returned = self._killed(job, "stopped", "interrupted")
+            if not stopped:
+                sys.exit(code)
+            return returned
+        return self._killed(job, f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}")
+
+    @contextlib.contextmanager
+    def _signals_passed_on(self, stops: list[int]) -> Iterator[None]:
+        """Note SIGINT and SIGTERM in ``stops``, and hand them to the jobs."""
+
+        def stop(number: int, frame: Any) -> None:
+            stops.append(number)
+            self._deadline = time.monotonic() + _SECONDS_TO_END
+            for worker, _ in self._busy.values() if hasattr(os, "setpgid") else ():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, number)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self) -> None:
+        for worker in self._idle:
+            with contextlib.suppress(OSError):
+                worker.connection.send(None)
+        for worker, _ in self._busy.values():  # an error of the sweep itself
+            worker.process.terminate()
+        for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
+            worker.process.join(_SECONDS_TO_END)
+            worker.process.kill()
+
+
+def _end_with(parent: int) -> None:
+    """Stop this process, saving the job in hand, when its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _divide_cores(jobs: int | None) -> int:
@@ -99,41 +266,17 @@ def _divide_cores(jobs: int | None) -> int:
     return jobs
 
 
-class JoblibLauncher(SideBySide):
-    """Runs ``jobs`` at once (null: one a core) in processes that stay, so each loads libraries and data once."""
-
-    def __init__(self, jobs: int | None = None):
-        require_extra("joblib", "parallel", "hydra/launcher=joblib")
-        self.jobs = _divide_cores(jobs)
-
-    def _launch(self, jobs: list[Job]) -> list[JobReturn]:
-        done = self._round(jobs)
-        # When a process is killed, the pool ends, and all other jobs in it end too. So those that had begun run again
-        # one by one, from their last checkpoints: the one whose process dies again fails, and only that one.
-        while left := [job for job in jobs if job[0] not in done]:
-            begun = [job for job in left if (self._directory(job) / FILE).exists()]
-            for job in begun:
-                done |= self._round([job]) or {job[0]: self._killed(job)}
-            fresh = [job for job in left if job not in begun]
-            returned = self._round(fresh)
-            if not begun and not returned:  # the pool cannot even start
-                returned = {job[0]: self._killed(job) for job in fresh}
-            done |= returned
-        return [done[number] for number, _ in jobs]
-
-    def _round(self, jobs: list[Job]) -> dict[int, JobReturn]:
-        """Run ``jobs`` in a pool; the returns, by number, of those whose process was not killed."""
-        loky = importlib.import_module("joblib.externals.loky")
-        pool = loky.get_reusable_executor(max_workers=min(self.jobs, max(len(jobs), 1)), timeout=60)
-        futures = {job[0]: pool.submit(self, job) for job in jobs}
-        done = {}
-        for number, future in futures.items():
-            with contextlib.suppress(loky.process_executor.BrokenProcessPool):
-                done[number] = future.result()
-        return done
+def _result_of(launcher: JobLauncher, job: Job, handle: Any) -> JobReturn:
+    """Wait for what submitit returns for ``job``."""
+    try:
+        returned: JobReturn = handle.results()[0]
+    except Exception as error:  # submitit has several for a job that vanished
+        how = f"the process of the job is gone, killed or out of memory or time ({type(error).__name__})"
+        returned = launcher._killed(job, how)
+    return launcher._tell(job, returned)
 
 
-class LocalCluster(SideBySide):
+class LocalCluster(JobLauncher):
     """Runs ``jobs`` at once (null: one a core), each in a process of its own that submitit starts and watches."""
 
     def __init__(self, folder: str, jobs: int | None = None, timeout_min: int = 1440):
@@ -141,14 +284,18 @@ class LocalCluster(SideBySide):
         self.folder, self.jobs = folder, _divide_cores(jobs)
         self.timeout_min = at_least_one("hydra.launcher.timeout_min", timeout_min)
 
-    def _launch(self, jobs: list[Job]) -> list[JobReturn]:
+    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
         executor = importlib.import_module("submitit").AutoExecutor(folder=self.folder, cluster="local")
         executor.update_parameters(timeout_min=self.timeout_min)
-        with ThreadPoolExecutor(self.jobs) as threads:
-            return list(threads.map(lambda job: self._submitted(job, executor.submit(self, job)), jobs))
+        threads = ThreadPoolExecutor(self.jobs)
+        try:
+            returns = threads.map(lambda job: _result_of(self, job, executor.submit(self, job)), jobs)
+            return {job[0]: returned for job, returned in zip(jobs, returns, strict=True)}
+        finally:
+            threads.shutdown(cancel_futures=True)  # after Ctrl-C, which the jobs under way have heard too
 
 
-class Slurm(SideBySide):
+class Slurm(JobLauncher):
     """Submits a Slurm job array. A preempted job goes on from its last checkpoint.
 
     conf/hydra/launcher/slurm.yaml has the ``options``, by the names that submitit gives them.
@@ -172,9 +319,10 @@ class Slurm(SideBySide):
         executor.update_parameters(name="mnist_lab", **self.options)
         return executor
 
-    def _launch(self, jobs: list[Job]) -> list[JobReturn]:
+    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
         submitted = self.executor().map_array(self, jobs)
-        return [self._submitted(job, handle) for job, handle in zip(jobs, submitted, strict=True)]
+        log.info(f"{len(jobs)} jobs submitted as {submitted[0].job_id.partition('_')[0]}; output in {self.folder}")
+        return {job[0]: _result_of(self, job, handle) for job, handle in zip(jobs, submitted, strict=True)}
 
     def checkpoint(self, job: Job) -> Any:
         """Tell submitit what to run after a job was preempted: the same job, which goes on from its checkpoint."""

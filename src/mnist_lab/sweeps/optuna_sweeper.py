@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +24,7 @@ from mnist_lab.errors import UserError, require_extra
 from mnist_lab.runs.result import Result
 from mnist_lab.sweeps.job import SweepJob
 from mnist_lab.sweeps.study import check, open_study
-from mnist_lab.sweeps.summary import print_summary
+from mnist_lab.sweeps.summary import summary
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -55,10 +55,8 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Search until the study has its trials, then print the table. Raises UserError where too many trials fail."""
         assert self.config is not None
-        try:
+        with summary(self.config):
             self._search(arguments)
-        finally:
-            print_summary(self.config)
 
     def _search(self, arguments: list[str]) -> None:
         assert self.hydra_context is not None
@@ -82,6 +80,8 @@ class OptunaSweeper(Sweeper):
             for group in _consecutive(batch):
                 jobs = [fixed + _assignments(params) for _, params in group]
                 self.validate_batch_is_legal(jobs)
+                ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+                vars(self.launcher).update(total=max(self.options.trials, ended + len(jobs)), ended=ended)
                 returned = self.launcher.launch(jobs, initial_job_idx=group[0][0])
                 for (number, _), job in zip(group, returned, strict=True):
                     self._tell(study, number, job)
@@ -108,7 +108,7 @@ class OptunaSweeper(Sweeper):
         from optuna.trial import TrialState
 
         result = Result("failed")
-        if job.hydra_cfg is not None:
+        if job.status == JobStatus.COMPLETED and job.hydra_cfg is not None:
             result = Result.read(Path(job.hydra_cfg.hydra.runtime.output_dir))
         values = [getattr(result, measure) for measure in self.options.objectives]
         if result.status == "done" and None not in values:

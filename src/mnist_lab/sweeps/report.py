@@ -5,15 +5,30 @@ Runs that differ only in their seed share a row. Only ``result.json`` files are 
 
 import os
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mnist_lab.errors import UserError
 from mnist_lab.runs.result import FILE, Result
 
-MEASURES = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_errors", "fit_seconds", "parameters")
-Runs = dict[Path, Result]  # the results by run directory
+# The fields of Result that are compared, and what heads their columns.
+MEASURES = {
+    "val_accuracy": "validation",
+    "best_val_accuracy": "best validation",
+    "peak_test_accuracy": "highest test, watched",
+    "test_accuracy": "test",
+    "test_errors": "errors",
+    "fit_seconds": "seconds",
+    "parameters": "parameters",
+}
+SPREAD = "± is the standard deviation over runs that differ only in their seed (n - 1 in the denominator)"
+WATCHED = "watched: the test set was evaluated while training, as a curve; nothing was chosen by it"
+_MANY = 4  # columns of settings; where there would be more, the name of the recipe stands for what it sets
+Runs = dict[Path, Result]  # the results by run directory; one that cannot be read has the status "damaged"
 
 
 @dataclass
@@ -29,12 +44,12 @@ class Row:
         None where there is no value, for the standard deviation where there are fewer than two.
         """
         found = [getattr(result, measure) for result in self.runs.values() if result.status == "done"]
-        values = [value for value in found if value is not None]
+        values = [value for value in found if value is not None and abs(value) < 1e300]  # neither NaN nor infinity
         return (fmean(values) if values else None), (stdev(values) if len(values) > 1 else None)
 
     @property
     def unfinished(self) -> Runs:
-        """The runs that failed, were interrupted or pruned, or are still running."""
+        """The runs that failed, were interrupted, killed or pruned, or are still running."""
         return {folder: result for folder, result in self.runs.items() if result.status != "done"}
 
 
@@ -46,73 +61,140 @@ def collect(folders: list[Path]) -> Runs:
             raise UserError(f"{folder}: does not exist; name directories of runs or sweeps, such as outputs/sweeps/...")
         for where, _, files in os.walk(folder):
             if FILE in files:
-                found[where] = Result.read(Path(where))
+                try:
+                    found[where] = Result.read(Path(where))
+                except UserError as error:
+                    found[where] = Result("damaged", str(error))
     if not found:
         raise UserError(f"{', '.join(map(str, folders))}: no {FILE} in there; name directories of runs or sweeps")
     return {Path(where): found[where] for where in sorted(found)}
 
 
+def state(folder: Path, result: Result) -> str:
+    """How the run stands. Its process may have been killed, and cannot say so: it held the lock of its directory."""
+    lock = folder / ".lock"
+    if result.status != "running" or not lock.exists():
+        return "killed or still running" if result.status == "running" else result.status
+    try:
+        with FileLock(lock, timeout=0):
+            return "killed"
+    except Timeout:
+        return "running"
+    except OSError:
+        return "killed or still running"
+
+
 def group(runs: Runs) -> tuple[list[str], list[Row]]:
     """The settings that differ between ``runs``, without the seed, and a row for each combination of their values.
 
-    The row with the best mean validation accuracy comes first.
+    The row with the best mean validation accuracy comes first, those without one last. A run that left no settings,
+    because its result is damaged or it died before it began, has no row.
     """
-    settings = [result.settings | {"model": result.model} for result in runs.values()]
-    keys = dict.fromkeys(key for one in settings for key in one if key != "seed")
+    runs = {folder: result for folder, result in runs.items() if result.settings}
+    settings = [result.settings | {"model": result.model, "name": result.name} for result in runs.values()]
+    keys = dict.fromkeys(key for one in settings for key in one if key not in ("seed", "name"))
     differing = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
     rows: dict[str, Row] = {}
     for (folder, result), one in zip(runs.items(), settings, strict=True):
         chosen = {key: one.get(key) for key in differing}
-        rows.setdefault(repr(chosen), Row(chosen)).runs[folder] = result
+        row = rows.setdefault(repr(chosen), Row(chosen | {"name": one["name"]}))
+        row.runs[folder] = result
     # Options that change only with their model need no column: the model's name says enough.
-    differing = [key for key in differing if not _follows_from_group(key, differing, settings)] or differing
-    return differing, sorted(rows.values(), key=lambda row: -(row.mean_std("val_accuracy")[0] or 0.0))
+    columns = [key for key in differing if not _follows(key, key.partition(".")[0], differing, settings)] or differing
+    one_name = all(len({result.name for result in row.runs.values()}) == 1 for row in rows.values())
+    if len(columns) > _MANY and one_name:
+        columns = ["name", *(key for key in columns if not _follows(key, "name", ["name"], settings))]
+    return columns, sorted(rows.values(), key=lambda row: -(row.mean_std("val_accuracy")[0] or 0.0))
 
 
-def _follows_from_group(key: str, differing: list[str], settings: list[dict[str, Any]]) -> bool:
-    """Whether the option of a group, as ``model``, determines the value of its ``key``, as ``model.hidden``."""
-    option = key.partition(".")[0]
+def _follows(key: str, option: str, differing: list[str], settings: list[dict[str, Any]]) -> bool:
+    """Whether the value of ``option``, as ``model``, determines that of ``key``, as ``model.hidden``."""
     if key == option or option not in differing:
         return False
     pairs = {(repr(one.get(option)), repr(one.get(key))) for one in settings}
     return len(pairs) == len({chosen for chosen, _ in pairs})
 
 
+def label(row: Row, columns: list[str], rows: list[Row]) -> str:
+    """What tells ``row`` from the other ``rows``: its name or model, and what varies among those that share it."""
+    kind = next((key for key in ("name", "model") if key in columns), None)
+    alike = [other.settings for other in rows if kind is None or other.settings[kind] == row.settings[kind]]
+    varied = [key for key in columns if key != kind and len({repr(other.get(key)) for other in alike}) > 1]
+    words = [f"{key} {short(row.settings.get(key))}" for key in varied]
+    return ", ".join(([str(row.settings[kind])] if kind else []) + words) or "all"
+
+
 def records(runs: Runs) -> list[dict[str, Any]]:
     """The rows as plain values: settings, n, mean and standard deviation of each measure, count of unfinished runs."""
-    differing, rows = group(runs)
+    columns, rows = group(runs)
     found = []
     for row in rows:
-        record = {key: row.settings.get(key) for key in differing} | {"n": len(row.runs) - len(row.unfinished)}
+        record = {key: row.settings.get(key) for key in columns} | {"n": len(row.runs) - len(row.unfinished)}
         for measure in MEASURES:
             record[measure], record[f"{measure}_std"] = row.mean_std(measure)
         found.append(record | {"unfinished": len(row.unfinished)})
     return found
 
 
+def run_records(runs: Runs) -> list[dict[str, Any]]:
+    """Every run as plain values: where it lies, how it stands, settings, measures, date, git commit, command.
+
+    The date is when its result was last written; a commit with ``+`` had changes that were not committed.
+    """
+    columns, found = group(runs)[0], []
+    for folder, result in runs.items():
+        known = result.settings | {"name": result.name, "model": result.model}
+        commit, changed = (result.provenance.get(key) for key in ("git_sha", "git_dirty"))
+        found.append(
+            {"run": os.path.relpath(folder), "state": state(folder, result)}
+            | {key: known.get(key) for key in dict.fromkeys([*columns, "seed"])}
+            | {measure: getattr(result, measure) for measure in MEASURES}
+            | {"date": datetime.fromtimestamp((folder / FILE).stat().st_mtime).isoformat(" ", "minutes")}
+            | {"commit": commit and f"{commit}"[:10] + ("+" if changed else "")}
+            | {"command": result.provenance.get("command")}
+        )
+    return found
+
+
 def short(value: Any) -> str:
     """A value of the config, with at most four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def cells(runs: Runs) -> tuple[list[list[str]], list[str]]:
-    """The table as text: its rows of cells, the head first, and a note for each run that failed or was interrupted."""
-    differing, rows = group(runs)
-    head = [*differing, "n", "validation", "best validation", "test", "errors", "seconds", "parameters", "unfinished"]
-    body = []
+def cells(runs: Runs) -> list[list[str]]:
+    """The table as text: its rows of cells, the head first. What no run has measured has no column."""
+    columns, rows = group(runs)
+    measures = [measure for measure in MEASURES if any(row.mean_std(measure)[0] is not None for row in rows)]
+    unfinished = any(row.unfinished for row in rows)
+    lines = [[*columns, "n", *(MEASURES[measure] for measure in measures), *(["unfinished"] if unfinished else [])]]
     for row in rows:
-        settings = [short(row.settings.get(key)) for key in differing]
-        measured = [_measured(measure, *row.mean_std(measure)) for measure in MEASURES]
-        body.append([*settings, str(len(row.runs) - len(row.unfinished)), *measured, str(len(row.unfinished))])
-    if not any(row.unfinished for row in rows):
-        head, body = head[:-1], [line[:-1] for line in body]
-    notes = [
-        f"{result.status}: {os.path.relpath(folder)}: {result.error or 'no error is recorded'}"
-        for row in rows
-        for folder, result in row.unfinished.items()
-        if result.status != "pruned"
-    ]
-    return [head, *body], notes
+        settings = [short(row.settings.get(key)) for key in columns]
+        measured = [_measured(measure, *row.mean_std(measure)) for measure in measures]
+        left = [str(len(row.unfinished))] if unfinished else []
+        lines.append([*settings, str(len(row.runs) - len(row.unfinished)), *measured, *left])
+    return lines
+
+
+def run_cells(runs: Runs) -> list[list[str]]:
+    """The table of every run as text, the head first."""
+    found = run_records(runs)
+    return [[MEASURES.get(key, key) for key in found[0]], *([short(value) for value in one.values()] for one in found)]
+
+
+def notes(runs: Runs) -> list[str]:
+    """What the table does not say: each run that is not done, with the reason, and what the words in its head mean."""
+    said = []
+    for folder, result in runs.items():
+        if result.status == "damaged":
+            said.append(f"skipped: {result.error}")
+        elif result.status not in ("done", "pruned"):
+            said.append(": ".join(filter(None, [state(folder, result), os.path.relpath(folder), result.error])))
+    rows = group(runs)[1]
+    if any(row.mean_std("val_accuracy")[1] is not None or row.mean_std("fit_seconds")[1] is not None for row in rows):
+        said.append(SPREAD)
+    if any(row.mean_std("peak_test_accuracy")[0] is not None for row in rows):
+        said.append(WATCHED)
+    return said
 
 
 def _measured(measure: str, mean: float | None, std: float | None) -> str:
@@ -124,11 +206,12 @@ def _measured(measure: str, mean: float | None, std: float | None) -> str:
     return f"{mean:,.{digits}f}" + (f" ± {std:,.{digits}f}" if std else "")
 
 
-def table(runs: Runs, markdown: bool = False) -> str:
+def table(runs: Runs, markdown: bool = False, every_run: bool = False) -> str:
     """The table as text, with the notes below it."""
-    lines, notes = cells(runs)
+    lines = run_cells(runs) if every_run else cells(runs)
     if markdown:
         lines.insert(1, ["---"] * len(lines[0]))
-        return "\n".join([f"| {' | '.join(line)} |" for line in lines] + [f"- {note}" for note in notes])
+        rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        return "\n".join([*rows, "", *(f"- {note}" for note in notes(runs))])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines] + notes)
+    return "\n".join(["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines] + notes(runs))

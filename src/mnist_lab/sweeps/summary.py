@@ -1,10 +1,14 @@
 """Prints the report when a sweep ends, and as the command ``python -m mnist_lab.report``."""
 
 import argparse
+import contextlib
 import csv
 import importlib.util
 import json
+import os
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -15,23 +19,33 @@ from mnist_lab.runs.result import FILE
 from mnist_lab.sweeps import plots, report
 
 
-def print_summary(config: DictConfig) -> None:
-    """Print the table over the jobs of the sweep that ``config`` describes, and list those that failed.
+@contextlib.contextmanager
+def summary(config: DictConfig) -> Iterator[None]:
+    """End the sweep that ``config`` describes with the table over its jobs, also after an error and after Ctrl-C.
 
-    Where ``sweep.page`` is true and matplotlib is installed, write ``report.html`` in the sweep's folder too.
+    Where ``sweep.page`` is true and matplotlib is installed, write ``report.html`` in the sweep's folder too. Where not
+    all is done, say how to go on.
     """
-    folder = Path(config.hydra.sweep.dir)
-    if not any(folder.rglob(FILE)):  # the sweep ended before its first job began, and says why
-        return
+    folder, complete = Path(config.hydra.sweep.dir), False
     try:
-        runs = report.collect([folder])
-        print(f"\n{folder}:\n{report.table(runs)}", flush=True)
-        if config.sweep.page and importlib.util.find_spec("matplotlib"):
-            page = folder / "report.html"
-            page.write_text(plots.page(runs))
-            print(f"with pictures: {page}", flush=True)
-    except (UserError, OSError) as error:  # a damaged result, a full disk
-        print(f"\n{error}", file=sys.stderr)
+        yield
+        complete = True
+    finally:
+        if any(folder.glob(f"*/{FILE}")):  # else the sweep ended before its first job began, and says why
+            try:
+                runs = report.collect([folder])
+                complete = complete and all(result.status in ("done", "pruned") for result in runs.values())
+                print(f"\n{folder}:\n{report.table(runs)}", flush=True)
+                if config.sweep.page and importlib.util.find_spec("matplotlib"):
+                    page = folder / "report.html"
+                    page.write_text(plots.page(runs))
+                    print(f"with pictures: {page}", flush=True)
+            except (UserError, OSError) as error:  # a full disk
+                print(f"\n{error}", file=sys.stderr)
+            if not complete:
+                words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+                again = shlex.join(["python", os.path.relpath(sys.argv[0]), *words, f"sweep.resume={folder}"])
+                print(f"go on with what is missing or failed: {again}", flush=True)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -42,7 +56,8 @@ def main(words: list[str] | None = None) -> None:
     form.add_argument("--markdown", action="store_true")
     form.add_argument("--csv", action="store_true", help="numbers in full")
     form.add_argument("--json", action="store_true", help="numbers in full")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and plots in it")
+    parser.add_argument("--runs", action="store_true", help="a row for each run, with its state, date, commit, command")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the tables and plots in it")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots as PNG files")
     arguments = parser.parse_args(words)
     runs = report.collect(arguments.directories)
@@ -50,12 +65,16 @@ def main(words: list[str] | None = None) -> None:
         arguments.html.write_text(plots.page(runs))
     if arguments.plots:
         plots.save(runs, arguments.plots)
-    if arguments.csv:
-        records = report.records(runs)
-        writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
+    if not arguments.csv and not arguments.json:
+        print(report.table(runs, arguments.markdown, arguments.runs))
+        return
+    records = (report.run_records if arguments.runs else report.records)(runs)
+    if arguments.json:
+        print(json.dumps(records, indent=1))
+    else:
+        writer = csv.DictWriter(sys.stdout, list(records[0]) if records else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-    elif arguments.json:
-        print(json.dumps(report.records(runs), indent=1))
-    else:
-        print(report.table(runs, arguments.markdown))
+    for result in runs.values():
+        if result.status == "damaged":
+            print(f"skipped: {result.error}", file=sys.stderr)

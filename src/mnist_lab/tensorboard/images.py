@@ -47,7 +47,7 @@ def activations(layers: Sequence[tuple[str, Tensor]]) -> Array:
 
 
 def confusion(counts: Tensor) -> Array:
-    """A confusion matrix (10, 10), labels in rows and predictions in columns.
+    """A confusion matrix (10, 10), true digits in rows and predicted ones in columns, as its axes say.
 
     The diagonal is blue, by its part of the row; mistakes are red, by the square root of their number.
     """
@@ -58,11 +58,15 @@ def confusion(counts: Tensor) -> Array:
     colours = np.full((11, 11, 3), 255.0)  # the first row and column are for the names of the digits
     colours[1:, 1:] = EMPTY + strength * (np.where(diagonal[..., None], HIT, MISTAKE) - EMPTY)
     texts = [["", *"0123456789"], *([str(label), *(str(n or "") for n in row)] for label, row in enumerate(matrix))]
-    title = f"{mistakes.sum():,} of {matrix.sum():,} wrong; rows: labels, columns: predictions"
+    title = f"{mistakes.sum():,} of {matrix.sum():,} wrong"
     drawn = _titled(_grid(colours.reshape(121, 1, 1, 3), 11, 40), title)
     for row, column in np.ndindex(11, 11):
-        middle = _GAP + 44 * column + 20, _TOP + 44 * row + 20
+        middle = _GAP + 44 * column + (20 if column else 30), _TOP + 44 * row + (20 if row else 30)
         ImageDraw.Draw(drawn).text(middle, texts[row][column], _INK, _FONT, anchor="mm")
+    for name, angle, corner in (("predicted", 0, (_GAP + 44, _TOP)), ("true", 90, (_GAP, _TOP + 44))):  # the axes
+        written = Image.new("RGB", (440, 16), "white")
+        ImageDraw.Draw(written).text((220, 8), name, _INK, _FONT, anchor="mm")
+        drawn.paste(written.rotate(angle, expand=True), corner)
     return np.asarray(drawn)
 
 

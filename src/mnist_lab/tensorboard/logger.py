@@ -20,6 +20,8 @@ _LAYOUT = {
         "images per second": ["Multiline", ["training/images_per_second"]],
     },
 }
+# The columns of HPARAMS are sorted by name, and the browser does not show spaces.
+_FIRST = {"model": "   model", "seed": "  seed", "optim.lr": " optim.lr"}
 
 
 class TensorBoard(TensorBoardLogger):
@@ -51,17 +53,29 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: dict[str, float] | None = None, step: int | None = None) -> None:
-        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves of the same names."""
-        super().log_hyperparams(params, {f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+        """Enter the run into HPARAMS, its ``metrics`` as ``final/...``, apart from the curves; then close the file."""
+        from torch.utils.tensorboard.summary import hparams  # here, because it takes a while
+
+        self.log_metrics({f"final/{name}": value for name, value in (metrics or {}).items()}, step)
+        # What Lightning would write first says which columns there are, and TensorBoard takes it from any one run. It
+        # is left out, so TensorBoard looks at all runs: what differs comes first, then by name.
+        settings = {_FIRST.get(name, name): value for name, value in dict(params).items()}
+        _, *summaries = hparams(settings, {})  # type: ignore[no-untyped-call]
+        for summary in summaries:
+            self.experiment._get_file_writer().add_summary(summary, step)
+        self.experiment.close()
 
     @rank_zero_only
     def save(self) -> None:
         """Flush. The run directory holds the config, so no hparams.yaml is written."""
         self.experiment.flush()
 
+    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Flush, but leave the file open: the test after training belongs in the same one."""
+        """Flush; close, with its thread, where the run has failed. The test after training belongs in the same file."""
         self.save()
+        if status == "failed":
+            self.experiment.close()
 
 
 def find_logger(trainer: pl.Trainer) -> TensorBoard | None:
