@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab import experiment
 from mnist_lab.config import check, config_folder, flatten_config
-from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error
+from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error, open_console, short_path
 from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.directory import Launch
@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> float | None:
 
     An error that the user can mend ends the program in one line; a job of a sweep raises it.
     """
-    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
+    open_console()  # again, in the processes that a launcher starts
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
     if not experiment.is_rank_zero():
@@ -111,7 +111,7 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         raise
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
         ended.status = "interrupted" if fit else ended.status
-        go_on = f"go on with: python train.py resume={shlex.quote(os.path.relpath(run_dir))}"
+        go_on = f"go on with: python train.py resume={shlex.quote(short_path(run_dir))}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
     finally:
@@ -129,6 +129,9 @@ def _quiet_lightning() -> Iterator[None]:
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+            warnings.filterwarnings(
+                "ignore", message=".*`srun` command.*"
+            )  # that Slurm is there does not mean it is wanted
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # we log on all steps
             warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # a run may have no validation set
             warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # our sums are over processes already

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import os
 import shlex
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.atomic import atomic_write
 
 FILE = "result.json"
@@ -55,11 +54,11 @@ class Result:
         path, text = run_dir / FILE, json.dumps(values, indent=2, allow_nan=False) + "\n"
         try:
             with atomic_write(path) as partial:
-                partial.write_text(text)
+                partial.write_text(text, encoding="utf-8")
         except OSError:
             if not path.exists():
                 raise
-            with path.open("r+") as file:
+            with path.open("r+", encoding="utf-8") as file:
                 file.write(text)
                 file.truncate()
 
@@ -68,7 +67,7 @@ class Result:
         """Read ``result.json`` of ``run_dir``. Raises UserError where it is missing or not the result of a run."""
         path = run_dir / FILE
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
         except (ValueError, OSError, RecursionError) as error:
@@ -92,7 +91,7 @@ class Result:
         if self.test_accuracy is not None:
             said = f"{self.test_accuracy:.2%}, {self.test_errors:,} errors, loss {self.test_loss:.4f}"
             rows.append((f"test ({self.tested})", f"{said}, {self.test_seconds:.1f} s"))
-        rows.append(("files", os.path.relpath(run_dir)))
+        rows.append(("files", short_path(run_dir)))
         width = max(len(name) for name, _ in rows)
         rule = "-" * (width + 2 + max(len(text) for _, text in rows))
         return "\n".join([rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule])
@@ -109,7 +108,7 @@ _KINDS = {f.name: _kinds(f.type) for f in dataclasses.fields(Result)}
 
 def next_commands(run_dir: Path) -> str:
     """What to try after a run."""
-    where = shlex.quote(os.path.relpath(run_dir))
+    where = shlex.quote(short_path(run_dir))
     return (
         f"next:\n  tensorboard --logdir {where}\n  python train.py fit=false resume={where}\n"
         "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2"

@@ -93,7 +93,7 @@ class SideBySide(Launcher):
 
 def _divide_cores(jobs: int | None) -> int:
     """How many jobs run at once (None: one a core). Divides the cores between them, unless OMP_NUM_THREADS is set."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = at_least_one("hydra.launcher.jobs", jobs or cores)
     os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(cores // jobs, 1))
     return jobs

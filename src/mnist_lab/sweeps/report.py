@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.result import FILE, Result
 
 MEASURES = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_errors", "fit_seconds", "parameters")
@@ -107,7 +107,7 @@ def cells(runs: Runs) -> tuple[list[list[str]], list[str]]:
     if not any(row.unfinished for row in rows):
         head, body = head[:-1], [line[:-1] for line in body]
     notes = [
-        f"{result.status}: {os.path.relpath(folder)}: {result.error or 'no error is recorded'}"
+        f"{result.status}: {short_path(folder)}: {result.error or 'no error is recorded'}"
         for row in rows
         for folder, result in row.unfinished.items()
         if result.status != "pruned"

@@ -27,7 +27,7 @@ def print_summary(config: DictConfig) -> None:
         print(f"\n{folder}:\n{report.table(runs)}", flush=True)
         if config.sweep.page and importlib.util.find_spec("matplotlib"):
             page = folder / "report.html"
-            page.write_text(plots.page(runs))
+            page.write_text(plots.page(runs), encoding="utf-8")
             print(f"with pictures: {page}", flush=True)
     except (UserError, OSError) as error:  # a damaged result, a full disk
         print(f"\n{error}", file=sys.stderr)
@@ -46,7 +46,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     runs = report.collect(arguments.directories)
     if arguments.html:
-        arguments.html.write_text(plots.page(runs))
+        arguments.html.write_text(plots.page(runs), encoding="utf-8")
     if arguments.plots:
         plots.save(runs, arguments.plots)
     if arguments.csv:
@@ -55,6 +55,6 @@ def main(words: list[str] | None = None) -> None:
         writer.writeheader()
         writer.writerows(records)
     elif arguments.json:
-        print(json.dumps(report.records(runs), indent=1))
+        print(json.dumps(report.records(runs), indent=1), flush=True)
     else:
-        print(report.table(runs, arguments.markdown))
+        print(report.table(runs, arguments.markdown), flush=True)
