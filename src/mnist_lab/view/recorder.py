@@ -27,7 +27,7 @@ from mnist_lab.view.recording import BANDS
 
 log = logging.getLogger(__name__)
 _TRAINING, _WATCHED = 100, 1000  # digits shown of each
-_ON_WINDOWS = sys.platform == "win32"
+_HANDS_ON_SOCKETS = hasattr(os, "fork")  # to the processes it starts; Windows has neither
 _WINDOWS_FLAGS = sum(getattr(subprocess, n, 0) for n in ("CREATE_NEW_PROCESS_GROUP", "BELOW_NORMAL_PRIORITY_CLASS"))
 
 
@@ -88,8 +88,8 @@ class ViewRecorder(pl.Callback):
         self._errors.parent.mkdir(parents=True, exist_ok=True)
         page = backends.listen(self.port) if self.backend == "web" else None
         if page:
-            # Windows hands no socket on: there the page's process opens its own, at the same port.
-            command += ["--port", str(page.getsockname()[1])] if _ON_WINDOWS else ["--socket", str(page.fileno())]
+            at_port = ["--port", str(page.getsockname()[1])]  # once it is closed here, below
+            command += ["--socket", str(page.fileno())] if _HANDS_ON_SOCKETS else at_port
             log.info(f"view: {backends.address(page)}")
         with self._errors.open("w", encoding="utf-8") as errors, page or contextlib.nullcontext():
             self._viewer = subprocess.Popen(
@@ -97,7 +97,7 @@ class ViewRecorder(pl.Callback):
                 stdin=subprocess.PIPE,  # ends when this process does, however that comes about
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                pass_fds=[page.fileno()] if page and not _ON_WINDOWS else [],
+                pass_fds=[page.fileno()] if page and _HANDS_ON_SOCKETS else [],
                 # A Ctrl-C is for training. Not a session: Linux weighs processes by niceness only within one.
                 process_group=0,
                 creationflags=_WINDOWS_FLAGS,  # the same there, with a niceness
@@ -215,9 +215,8 @@ class ViewRecorder(pl.Callback):
             self._viewer.wait()
         except (KeyboardInterrupt, SystemExit) as stop:
             self._viewer.terminate()
-            log.warning(
-                f"view: interrupted; the rest: python -m mnist_lab.view {short_path(self._run_dir)} --backend file"
-            )
+            again = f"python -m mnist_lab.view {short_path(self._run_dir)} --backend file"
+            log.warning(f"view: interrupted; all its pictures: {again}")
             os._exit(143 if isinstance(stop, SystemExit) else 130)  # the run is done; at its exit Python hears no other
         self._check_viewer()
 
