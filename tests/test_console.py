@@ -96,14 +96,14 @@ def test_the_bar_has_loss_and_accuracy_at_once_and_ends_on_what_the_table_says(
     assert max(map(len, drawn)) <= 80
     values = [line for line in drawn if "loss" in line]
     assert "1/25" in values[0]
-    assert re.search(r"loss [\d.]+  acc [\d.]+%$", values[0])
+    assert re.search(r"loss [\d.]+ acc [\d.]+%$", values[0])
     reached = run.result.val_accuracy if watched == "val" else run.result.test_accuracy
     assert drawn[-1].startswith("100%")
     assert drawn[-1].endswith(f"{watched} {reached:.2%}")
 
 
 def test_the_longest_bar_fits_80_columns() -> None:
-    shown = "loss 0.0009123  acc 100.00%  test 100.00%"
+    shown = "loss 0.0009123 acc 100.00% test 100.00%"
     steps = {"n": 5_000_000, "total": 10_000_000, "elapsed": 35_000}
     line = tqdm.format_meter(**steps, ncols=79, bar_format=progress._BAR, postfix=shown)
     assert line.endswith(shown)

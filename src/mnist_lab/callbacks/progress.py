@@ -69,7 +69,7 @@ class Progress(pl.Callback):
             self._measured["watched"] = f"{part} {accuracy:.2%}"
         if self._bar is not None:
             self._next = time.monotonic() + 0.5
-            self._bar.set_postfix_str("  ".join(t for n, t in self._measured.items() if n != "images_per_second"))
+            self._bar.set_postfix_str(" ".join(t for n, t in self._measured.items() if n != "images_per_second"))
         elif trainer.is_global_zero:
             self._next = time.monotonic() + self.every_n_seconds
             log.info("  ".join([f"step {trainer.global_step:,} of {self._total:,}", *self._measured.values()]))
