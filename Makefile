@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help train recipes reproduce reproduce-quick faults fuzz bench peers pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp is newer than the lock file once everything in it is installed, so a second make installs nothing.
 .venv/installed: requirements.lock pyproject.toml

@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 import mnist_lab
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import FAMILIES, fetch
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.metrics import read_rows
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
 from mnist_lab.sweeps.report import collect, group, run_records, table
@@ -290,7 +290,7 @@ def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
             assert (code, status) == (-9, "running"), out + err
         else:
             assert (code, status) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "interrupted"), out + err
-            assert out.count(f"python train.py resume={os.path.relpath(directory)}") == 1
+            assert out.count(f"python train.py resume={short_path(directory)}") == 1
         ends[f"{who} by {number.name}"] += 1
     end = find_checkpoint(directory).step + 30
     finished(f"resume={directory}", f"trainer.max_steps={end}")
@@ -428,7 +428,7 @@ def dying_jobs(folder: Path, count: int, chance: random.Random) -> str:
     for i, name in enumerate(ends):
         killed, other = (json.loads((folder / f"{2 * i + j}-mlp_relu" / "result.json").read_text()) for j in (0, 1))
         assert (killed["status"], killed["error"], other["status"]) == ("failed", f"killed by signal {name}", "done")
-        assert f"failed: {os.path.relpath(folder / f'{2 * i}-mlp_relu')}: killed by signal {name}" in out
+        assert f"failed: {short_path(folder / f'{2 * i}-mlp_relu')}: killed by signal {name}" in out
     said = ", ".join(f"{times} {name}" for name, times in sorted(Counter(ends).items()))
     return f"killed by {said}; each marked failed, the {count} other jobs done, the table printed"
 

@@ -47,20 +47,20 @@ def files(place: str) -> list[Path]:
 
 def lines(paths: list[Path]) -> int:
     """Of all of them together."""
-    return sum(len(path.read_text().splitlines()) for path in paths)
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
 
 
 def statements(paths: list[Path]) -> int:
     """Lines of code: without blank lines, comments, docstrings and imports."""
     count = 0
     for path in paths:
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         left_out: set[int] = set()
         for node in ast.walk(tree):
             is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             if is_text or isinstance(node, ast.Import | ast.ImportFrom):
                 left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             count += number not in left_out and bool(line.strip()) and not line.strip().startswith("#")
     return count
 
@@ -88,8 +88,8 @@ def main() -> None:
     path = ROOT / "docs" / "design.md"
     for name, table in tables().items():
         begin, end = f"<!-- {name}: written by `python tools/lines.py` -->\n", f"<!-- end of {name} -->"
-        before, rest = path.read_text().split(begin)
-        path.write_text(f"{before}{begin}{table}\n{end}{rest.split(end)[1]}")
+        before, rest = path.read_text(encoding="utf-8").split(begin)
+        path.write_text(f"{before}{begin}{table}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

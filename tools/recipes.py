@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from mnist_lab.errors import did_you_mean
+from mnist_lab.errors import did_you_mean, exit_on_user_error
 from mnist_lab.runs import metrics
 from mnist_lab.runs.metrics import Metrics
 from mnist_lab.runs.result import Result
@@ -72,7 +72,7 @@ class Recipe:
         for seed in self.seeds:
             path = RESULTS / self.name / f"seed{seed}.json"
             if path.exists():
-                values = json.loads(path.read_text())
+                values = json.loads(path.read_text(encoding="utf-8"))
                 if values.pop("fingerprint") == self.fingerprint:
                     kept[seed] = Result(**values)
         return kept
@@ -82,7 +82,7 @@ def recipes(kind: str = "Recipe") -> list[Recipe]:
     """All recipes (or all lessons), in the order in which the tutorials introduce them."""
     found = []
     for path in (ROOT / "conf" / "experiment").glob("*.yaml"):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         head = re.search(rf"^# {kind} (\d+): (.+)$", text, re.MULTILINE)
         if head:
             notes = dict(re.findall(r"^# (\w+):\s+(.+)$", text, re.MULTILINE))
@@ -111,7 +111,7 @@ def run(chosen: list[Recipe], seeds: int | None, options: list[str]) -> None:
                 shutil.copy(run_dir / metrics.FILE, target / "seed0.csv")
             values = {name: value for name, value in vars(result).items() if value is not None}
             text = json.dumps({"fingerprint": recipe.fingerprint, **values}, indent=1)
-            (target / f"seed{seed}.json").write_text(text + "\n")
+            (target / f"seed{seed}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def mean_std(values: list[float], digits: int = 2) -> str:
@@ -245,20 +245,20 @@ def annotate(recipe: Recipe) -> None:
     took, threads = quickest(results)
     takes = f"{took:.0f} s" if took < 100 else f"{took / 60:.0f} min"
     path = ROOT / "conf" / "experiment" / f"{recipe.name}.yaml"
-    text = re.sub(r"^# reaches:.*$", f"# reaches: {reaches}", path.read_text(), flags=re.M)
+    text = re.sub(r"^# reaches:.*$", f"# reaches: {reaches}", path.read_text(encoding="utf-8"), flags=re.M)
     if took:
         text = re.sub(r"^# takes:.*$", f"# takes:   {takes} of training, {threads} thread(s)", text, flags=re.M)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def write_tables() -> None:
     """Write docs/RESULTS.md, the ladder in README.md and the lines at the top of the recipes."""
     everything, lessons = recipes(), recipes("Lesson")
-    (ROOT / "docs" / "RESULTS.md").write_text(table(everything, lessons))
+    (ROOT / "docs" / "RESULTS.md").write_text(table(everything, lessons), encoding="utf-8")
     readme = ROOT / "README.md"
     begin, end = "<!-- ladder: written by `make reproduce` -->\n", "<!-- end of ladder -->"
-    before, rest = readme.read_text().split(begin)
-    readme.write_text(f"{before}{begin}{ladder(everything)}\n{end}{rest.split(end)[1]}")
+    before, rest = readme.read_text(encoding="utf-8").split(begin)
+    readme.write_text(f"{before}{begin}{ladder(everything)}\n{end}{rest.split(end)[1]}", encoding="utf-8")
     for recipe in everything + lessons:
         annotate(recipe)
 
@@ -292,4 +292,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_user_error():
+        main()

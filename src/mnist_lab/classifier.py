@@ -121,9 +121,10 @@ class DigitClassifier(pl.LightningModule):
         """float64 (3,): the summed cross-entropy, the number recognised, the number of images."""
         images, labels = batch
         logits = self(images).float()
-        loss = F.cross_entropy(logits, labels, reduction="sum").double()
+        loss = F.cross_entropy(logits, labels, reduction="sum")
         correct = (logits.argmax(dim=1) == labels).sum()
-        return torch.stack([loss, correct.double(), torch.full_like(loss, len(labels))])
+        sums = torch.stack([loss, correct.float(), torch.full_like(loss, len(labels))])
+        return (sums.cpu() if sums.device.type == "mps" else sums).double()  # Apple's GPUs have no float64
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         part = self.trainer.datamodule.watched[dataloader_idx]  # type: ignore[attr-defined]
@@ -151,9 +152,12 @@ class DigitClassifier(pl.LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         checkpoint["best"], checkpoint["normalize"] = self.best, [data.mean, data.std]
         checkpoint["random_state"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        if self.device.type == "mps":
+            checkpoint["random_state_mps"] = torch.mps.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best, self._random_state = checkpoint["best"], checkpoint["random_state"]
+        self._random_state_mps = checkpoint.get("random_state_mps")
 
     def on_train_start(self) -> None:
         self._ranks = self.trainer.world_size
@@ -161,6 +165,8 @@ class DigitClassifier(pl.LightningModule):
             cpu, *gpus = self._random_state
             torch.set_rng_state(cpu)
             torch.cuda.set_rng_state_all(gpus[: torch.cuda.device_count()])
+            if self.device.type == "mps" and self._random_state_mps is not None:
+                torch.mps.set_rng_state(self._random_state_mps)
 
     def _log_sums(self) -> None:
         self.last = {}

@@ -1,18 +1,23 @@
 """Mistakes a user can mend, told in one line: what, where, what to do. ``HYDRA_FULL_ERROR=1`` shows the traceback."""
 
+import codecs
 import contextlib
 import difflib
 import errno
 import importlib
+import io
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
 
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
+_ASCII = {"±": "+-", "…": "...", "←": "<-", "→": "->"}  # for consoles that have no more than that
 
 
 class UserError(Exception):
@@ -38,6 +43,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     return f"{guess}choose from {', '.join(known)}"
+
+
+def short_path(path: Path) -> str:
+    """``path`` as a command names it: from here where it lies below, else in full; with / on every system."""
+    path, here = path.absolute(), Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
 
 
 def describe(error: BaseException) -> str | None:
@@ -84,18 +95,49 @@ def as_user_error() -> Iterator[None]:
         raise UserError(message) from error
 
 
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_ASCII.get(character, "?") for character in error.object[error.start : error.end]), error.end
+
+
+def open_console() -> None:
+    """Make stdin, stdout and stderr files that can be used, whatever they are: closed, or of another encoding.
+
+    A closed one is None to Python, and the next file that is opened, a checkpoint, would get its place and its text.
+    """
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
+    codecs.register_error("plain", _plain)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+            os.set_inheritable(getattr(sys, name).fileno(), True)  # for the processes of a sweep
+        if mode == "w" and isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """End the program with one line on stderr and exit code 1 for an error that the user can mend.
 
     Hydra would print errors its own way and exit, unless asked for full ones: so it is asked, and they are told here.
+    A reader of stdout that goes away, as ``head`` does, ends the program without a word.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    open_console()
     try:
         with as_user_error():
             yield
+    except BrokenPipeError:
+        sys.exit(1)
     except UserError as error:
         if FULL_ERRORS:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:  # Python would try again at its end, and complain
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

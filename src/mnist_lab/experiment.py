@@ -71,7 +71,7 @@ def assemble(
     cfg: DictConfig, nodes: Nodes, resumed: Checkpoint | None, launch: Launch, begin: Callable[[], None] | None
 ) -> tuple[pl.Trainer, DigitClassifier, DigitsDataModule]:
     """Build everything, with the data loaded. Raises UserError for what cannot be built."""
-    if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
+    if cfg.trainer.get("accelerator") == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
     pl.seed_everything(cfg.seed, verbose=False)
     augment = build(cfg.augment, "augment") if "augment" in nodes else None

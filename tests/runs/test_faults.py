@@ -7,6 +7,7 @@ from pathlib import Path
 import faults
 import pytest
 
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -25,7 +25,6 @@ from torch.utils.tensorboard import SummaryWriter
 from mnist_lab import Run, UserError
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
-from mnist_lab.errors import UserError
 from mnist_lab.mosaic import CORRECT, MISTAKEN, Array
 from mnist_lab.networks import Convnet, Softmax
 from mnist_lab.schedules import Schedule

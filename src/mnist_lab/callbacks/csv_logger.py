@@ -57,14 +57,14 @@ class CsvLogger(Logger):
             self._write([*(rows[:-1] if self._in_file else rows), self._row])
         else:
             try:
-                with self.path.open("a", newline="") as file:
+                with self.path.open("a", newline="", encoding="utf-8") as file:
                     csv.DictWriter(file, self._columns, lineterminator="\n").writerow(self._row)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._pending, self._in_file = False, True
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        with atomic_write(self.path) as partial, partial.open("w", newline="") as file:
+        with atomic_write(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -26,7 +26,7 @@ class NanGuard(pl.Callback):
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Tensor) -> None:
         step = trainer.global_step
-        if (loss.is_cuda and step % self.every_n_steps_on_gpu) or math.isfinite(loss.item()):
+        if (loss.device.type != "cpu" and step % self.every_n_steps_on_gpu) or math.isfinite(loss.item()):
             return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         cure = f"a learning rate of {lr:g} is likely too high; try optim.lr={lr / 10:g}"

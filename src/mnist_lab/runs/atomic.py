@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
+        for pause in (0.01, 0.1, 1.0):  # Windows refuses while somebody reads it, as the live view does
+            with contextlib.suppress(PermissionError):
+                os.replace(partial, path)  # noqa: PTH105
+                return
+            time.sleep(pause)
         os.replace(partial, path)  # noqa: PTH105
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error

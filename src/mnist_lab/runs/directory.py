@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mnist_lab.config import GROUPS, MAY_BE_EMPTY
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 
 CONFIG = "config.yaml"
 # What may change when a run goes on; everything else is the run's own.
@@ -81,14 +81,9 @@ def find_run(path: str | Path) -> Path:
     return max(started, key=lambda config: (config.stat().st_mtime_ns, config)).parent if started else path
 
 
-def place(run_dir: Path) -> str:
-    """Where ``run_dir`` lies: seen from here if it is below, else in full."""
-    return str(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
-
-
 def command(run_dir: Path, options: str = "") -> str:
     """The command that goes on with the run, quoted for Hydra and for the shell."""
-    path = place(run_dir)
+    path = short_path(run_dir)
     path = path if re.fullmatch(r"[\w./\\:@%+-]+", path) else '"{}"'.format(path.replace('"', '\\"'))
     return f"python train.py {options}{shlex.quote(f'resume={path}')}"
 

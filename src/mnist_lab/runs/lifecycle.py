@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab import experiment
 from mnist_lab.config import check, config_folder, flatten_config
-from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error
+from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error, open_console
 from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.directory import Launch
@@ -37,7 +37,7 @@ def run(cfg: DictConfig) -> float | None:
 
     An error that the user can mend ends the program in one line; a job of a sweep raises it.
     """
-    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print tracebacks
+    open_console()  # again, in the processes that a launcher starts
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
     first = int(os.environ.setdefault("MNIST_LAB_FIRST", str(os.getpid())))  # inherited by those it starts
@@ -178,6 +178,9 @@ def _quiet_lightning() -> Iterator[None]:
             logging.getLogger(name).setLevel(max(level, logging.WARNING))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+            warnings.filterwarnings(
+                "ignore", message=".*`srun` command.*"
+            )  # that Slurm is there does not mean it is wanted
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # we log on all steps
             warnings.filterwarnings("ignore", message=".*across ranks is zero.*")  # a run may have no validation set
             warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # our sums are over processes already

@@ -25,7 +25,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, csv.Error):
-        complete, _, _ = path.read_text().rpartition("\n")
+        complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
         for row in csv.DictReader(complete.splitlines()):
             numbers: dict[str, Any] = {name: float(text) if text else "" for name, text in row.items()} | {
                 "step": int(row["step"])

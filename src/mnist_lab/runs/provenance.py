@@ -44,7 +44,7 @@ def _version(package: str) -> str | None:
 def _git(*arguments: str) -> str | None:
     """What git says of the checkout that this code lies in; None where there is none."""
     with suppress(OSError, subprocess.SubprocessError):
-        options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "check": True, "timeout": 10}
         return str(subprocess.run(["git", *arguments], cwd=Path(__file__).parent, **options).stdout.strip())
     return None
 
@@ -52,6 +52,8 @@ def _git(*arguments: str) -> str | None:
 @functools.cache
 def _cpu() -> str:
     with suppress(OSError):
-        if found := re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        if found := re.search(
+            r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             return found[1].strip()
     return platform.processor() or platform.machine()

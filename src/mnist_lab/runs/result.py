@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.directory import command, place
+from mnist_lab.runs.directory import command
 
 FILE = "result.json"
 _ALWAYS = ("val_accuracy", "best_val_accuracy", "best_step")  # written as null too, once a run has trained
@@ -60,11 +60,11 @@ class Result:
         path, text = run_dir / FILE, json.dumps(values, indent=2, allow_nan=False) + "\n"
         try:
             with atomic_write(path) as partial:
-                partial.write_text(text)
+                partial.write_text(text, encoding="utf-8")
         except OSError:
             if not path.exists():
                 raise
-            with path.open("r+") as file:
+            with path.open("r+", encoding="utf-8") as file:
                 file.write(text)
                 file.truncate()
 
@@ -73,7 +73,7 @@ class Result:
         """Read ``result.json`` of ``run_dir``. Raises UserError where it is missing or not the result of a run."""
         path = run_dir / FILE
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: missing; {run_dir} is not the directory of a run") from None
         except (ValueError, OSError, RecursionError) as error:
@@ -107,7 +107,7 @@ class Result:
             loss = f"{self.test_loss:.4f}".replace("nan", "NaN")
             said = f"{self.test_accuracy:.2%}, {self.test_errors:,} errors, loss {loss}, {self.test_seconds:.1f} s"
             rows.append((f"test ({self.tested})", said))
-        rows.append(("files", place(run_dir)))
+        rows.append(("files", short_path(run_dir)))
         width = max(len(name) for name, _ in rows)
         rule = "-" * (width + 2 + max(len(text) for _, text in rows))
         return "\n".join([rule, *(f"{name:<{width}}  {text}" for name, text in rows), rule])
@@ -126,6 +126,6 @@ _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 def next_commands(run_dir: Path) -> str:
     """What to try after a run."""
     return (
-        f"next:\n  tensorboard --logdir {shlex.quote(place(run_dir))}\n  {command(run_dir, 'fit=false ')}\n"
+        f"next:\n  tensorboard --logdir {shlex.quote(short_path(run_dir))}\n  {command(run_dir, 'fit=false ')}\n"
         "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2"
     )

@@ -79,6 +79,8 @@ def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 def mkl_is_slow() -> bool:
     """Whether this is an AMD processor with AVX-512, for which MKL has no kernels of its own."""
     with contextlib.suppress(OSError):
-        amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8") and hasattr(
+            torch.ops.mkldnn, "_linear_pointwise"
+        )
         return amd and torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return False

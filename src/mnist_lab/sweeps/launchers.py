@@ -27,7 +27,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_lab.errors import UserError, describe, require_extra
+from mnist_lab.errors import UserError, describe, require_extra, short_path
 from mnist_lab.runs.directory import register_resolvers
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.sweeps import at_least_one
@@ -99,12 +99,12 @@ class JobLauncher(Launcher):
         self.ended += 1
         said, level = str(returned._return_value), logging.ERROR
         if returned.status != JobStatus.FAILED and returned.hydra_cfg is not None:
-            directory, level = Path(os.path.relpath(returned.hydra_cfg.hydra.runtime.output_dir)), logging.INFO
+            directory, level = Path(returned.hydra_cfg.hydra.runtime.output_dir), logging.INFO
             before = (directory / FILE).exists() and (directory / FILE).stat().st_mtime < self._began
             result = _recorded(directory)
             reached = {"validation": result.val_accuracy, "test": result.test_accuracy}
             numbers = [f", {name} {value:.2%}" for name, value in reached.items() if value is not None]
-            said = f"{directory}: {result.status}{' before' if before else ''}{''.join(numbers)}"
+            said = f"{short_path(directory)}: {result.status}{' before' if before else ''}{''.join(numbers)}"
             self._trained += not before
         left = self.total - self.ended
         seconds = (time.time() - self._began) / max(self._trained, 1) * left
@@ -260,7 +260,7 @@ def _end_with(parent: int) -> None:
 
 def _divide_cores(jobs: int | None) -> int:
     """How many jobs run at once (None: one a core). Divides the cores between them, unless OMP_NUM_THREADS is set."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = at_least_one("hydra.launcher.jobs", jobs or cores)
     os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(cores // jobs, 1))
     return jobs

@@ -4,6 +4,7 @@ The search space is written in Hydra's syntax: ``choice(a, b)`` or ``a,b``, ``ra
 ``int(interval(1, 8))``, and ``tag(log, interval(1e-4, 1e-1))`` for a logarithmic scale.
 """
 
+import contextlib
 import itertools
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
@@ -74,7 +76,9 @@ class OptunaSweeper(Sweeper):
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
         study = open_study(self.options, self.folder)
         _check_spaces(study, spaces)
-        abandoned = _adopt_abandoned(study)
+        self._lock = _lock(self.folder, f"{socket.gethostname()}:{os.getpid()}")  # held as long as this process lives
+        self._lock.acquire()
+        abandoned = _adopt_abandoned(study, self.folder)
         while batch := abandoned or list(self._ask(study, spaces)):
             abandoned = []
             for group in _consecutive(batch):
@@ -163,14 +167,20 @@ def _check_spaces(study: "Study", spaces: dict[str, Any]) -> None:
     study.set_user_attr("spaces", now)
 
 
-def _adopt_abandoned(study: "Study") -> list[Trial]:
+def _lock(folder: Path, owner: str) -> FileLock:
+    """What the process ``owner`` holds while it lives; the operating system frees it, however the process ends."""
+    return FileLock(folder / f".{owner.replace(':', '-')}.lock")
+
+
+def _adopt_abandoned(study: "Study", folder: Path) -> list[Trial]:
     """Take over the trials that were running in a process of this machine that no longer exists."""
-    found = []
+    found, host = [], socket.gethostname()
     for trial in study.get_trials(deepcopy=False):
-        host, _, process = str(trial.user_attrs.get("owner", ":")).partition(":")
-        if trial.state.name == "RUNNING" and host == socket.gethostname() and not Path(f"/proc/{process}").exists():
-            study._storage.set_trial_user_attr(trial._trial_id, "owner", f"{host}:{os.getpid()}")
-            found.append((trial.number, dict(trial.params)))
+        owner = str(trial.user_attrs.get("owner", ""))
+        if trial.state.name == "RUNNING" and owner.startswith(f"{host}:"):
+            with contextlib.suppress(Timeout), _lock(folder, owner).acquire(blocking=False):
+                study._storage.set_trial_user_attr(trial._trial_id, "owner", f"{host}:{os.getpid()}")
+                found.append((trial.number, dict(trial.params)))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.result import FILE, Result
 
 # The fields of Result that are compared, and what heads their columns.
@@ -146,7 +146,7 @@ def run_records(runs: Runs) -> list[dict[str, Any]]:
         known = result.settings | {"name": result.name, "model": result.model}
         commit, changed = (result.provenance.get(key) for key in ("git_sha", "git_dirty"))
         found.append(
-            {"run": os.path.relpath(folder), "state": state(folder, result)}
+            {"run": short_path(folder), "state": state(folder, result)}
             | {key: known.get(key) for key in dict.fromkeys([*columns, "seed"])}
             | {measure: getattr(result, measure) for measure in MEASURES}
             | {"date": datetime.fromtimestamp((folder / FILE).stat().st_mtime).isoformat(" ", "minutes")}
@@ -188,7 +188,7 @@ def notes(runs: Runs) -> list[str]:
         if result.status == "damaged":
             said.append(f"skipped: {result.error}")
         elif result.status not in ("done", "pruned"):
-            said.append(": ".join(filter(None, [state(folder, result), os.path.relpath(folder), result.error])))
+            said.append(": ".join(filter(None, [state(folder, result), short_path(folder), result.error])))
     rows = group(runs)[1]
     if any(row.mean_std("val_accuracy")[1] is not None or row.mean_std("fit_seconds")[1] is not None for row in rows):
         said.append(SPREAD)

@@ -5,7 +5,6 @@ import contextlib
 import csv
 import importlib.util
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from mnist_lab.errors import UserError
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.directory import find_run
 from mnist_lab.runs.result import FILE
 from mnist_lab.sweeps import plots, report
@@ -38,13 +37,13 @@ def summary(config: DictConfig) -> Iterator[None]:
                 print(f"\n{folder}:\n{report.table(runs)}", flush=True)
                 if config.sweep.page and importlib.util.find_spec("matplotlib"):
                     page = folder / "report.html"
-                    page.write_text(plots.page(runs))
+                    page.write_text(plots.page(runs), encoding="utf-8")
                     print(f"with pictures: {page}", flush=True)
             except (UserError, OSError) as error:  # a full disk
                 print(f"\n{error}", file=sys.stderr)
             if not complete:
                 words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
-                again = shlex.join(["python", os.path.relpath(sys.argv[0]), *words, f"sweep.resume={folder}"])
+                again = shlex.join(["python", short_path(Path(sys.argv[0])), *words, f"sweep.resume={folder}"])
                 print(f"go on with what is missing or failed: {again}", flush=True)
 
 
@@ -62,15 +61,15 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     runs = report.collect(arguments.directories)
     if arguments.html:
-        arguments.html.write_text(plots.page(runs))
+        arguments.html.write_text(plots.page(runs), encoding="utf-8")
     if arguments.plots:
         plots.save(runs, arguments.plots)
     if not arguments.csv and not arguments.json:
-        print(report.table(runs, arguments.markdown, arguments.runs))
+        print(report.table(runs, arguments.markdown, arguments.runs), flush=True)
         return
     records = (report.run_records if arguments.runs else report.records)(runs)
     if arguments.json:
-        print(json.dumps(records, indent=1))
+        print(json.dumps(records, indent=1), flush=True)
     else:
         writer = csv.DictWriter(sys.stdout, list(records[0]) if records else [], lineterminator="\n")
         writer.writeheader()

@@ -42,7 +42,7 @@ class TensorBoard(TensorBoardLogger):
         if self._layout:
             self.experiment.add_custom_scalars(_LAYOUT)
         if self._config and (path := Path(self.save_dir) / "config.yaml").exists():
-            code = textwrap.indent(path.read_text().rstrip("\n"), "    ")  # code in Markdown
+            code = textwrap.indent(path.read_text(encoding="utf-8").rstrip("\n"), "    ")  # code in Markdown
             self.experiment.add_text("config", code, self._first_step)
         self._layout = self._config = False
         super().log_metrics({_tag(name): value for name, value in metrics.items()}, step)

@@ -124,6 +124,6 @@ def write_projector(run_dir: Path, points: Tensor, pixels: Tensor, labels: Tenso
     folder = run_dir / "projector"
     folder.mkdir(exist_ok=True)
     for name, rows in {"points.tsv": texts[steps].tolist(), "labels.tsv": about}.items():
-        (folder / name).write_text("".join("\t".join(row) + "\n" for row in rows))
+        (folder / name).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     images.sprite(pixels).save(folder / "digits.png")
-    (run_dir / "projector_config.pbtxt").write_text(_PROJECTOR)
+    (run_dir / "projector_config.pbtxt").write_text(_PROJECTOR, encoding="utf-8")

@@ -61,7 +61,8 @@ def main() -> None:
 
 def _live_training(cpu_fraction: float) -> Training:
     """The training at the other end of stdin: however it ends, even killed, stdin ends with it."""
-    os.nice(10)  # training goes first
+    if hasattr(os, "nice"):
+        os.nice(10)  # training goes first
     backends.warm_up()
     print("ready", flush=True)
     training = Training(True, cpu_fraction)

@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from mnist_lab.callbacks import CsvLogger
 from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
+from mnist_lab.errors import short_path
 from mnist_lab.mosaic import Array, as_bytes
 from mnist_lab.view import backends, recording
 from mnist_lab.view.recording import BANDS
 
 log = logging.getLogger(__name__)
 _TRAINING, _WATCHED = 100, 1000  # digits shown of each
+_HANDS_ON_SOCKETS = hasattr(os, "fork")  # to the processes it starts; Windows has neither
+_WINDOWS_FLAGS = sum(getattr(subprocess, n, 0) for n in ("CREATE_NEW_PROCESS_GROUP", "BELOW_NORMAL_PRIORITY_CLASS"))
 
 
 class ViewRecorder(pl.Callback):
@@ -74,7 +77,8 @@ class ViewRecorder(pl.Callback):
         recording.remove_after(run_dir, from_step)
         # Where training leaves a core free, drawing may use a part of that; elsewhere it takes little from training,
         # and least for files, which nobody waits for.
-        core_is_free = len(os.sched_getaffinity(0)) > torch.get_num_threads()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        core_is_free = cores > torch.get_num_threads()
         cpu_fraction = 0.3 if core_is_free else 0.01 if self.backend == "file" else 0.02
         command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--backend", self.backend]
         command += ["--live", str(cpu_fraction)]
@@ -84,23 +88,26 @@ class ViewRecorder(pl.Callback):
         self._errors.parent.mkdir(parents=True, exist_ok=True)
         page = backends.listen(self.port) if self.backend == "web" else None
         if page:
-            command += ["--socket", str(page.fileno())]
+            at_port = ["--port", str(page.getsockname()[1])]  # once it is closed here, below
+            command += ["--socket", str(page.fileno())] if _HANDS_ON_SOCKETS else at_port
             log.info(f"view: {backends.address(page)}")
-        with self._errors.open("w") as errors, page or contextlib.nullcontext():
+        with self._errors.open("w", encoding="utf-8") as errors, page or contextlib.nullcontext():
             self._viewer = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # ends when this process does, however that comes about
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                pass_fds=[page.fileno()] if page else [],
+                pass_fds=[page.fileno()] if page and _HANDS_ON_SOCKETS else [],
                 # A Ctrl-C is for training. Not a session: Linux weighs processes by niceness only within one.
                 process_group=0,
+                creationflags=_WINDOWS_FLAGS,  # the same there, with a niceness
             )
 
     def wait_until_ready(self) -> None:
         """Wait until the view can show something."""
         if self._viewer and self._viewer.stdout:
-            self._viewer.stdout.readline()
+            with self._viewer.stdout as answer:
+                answer.readline()
             self._check_viewer()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -195,7 +202,7 @@ class ViewRecorder(pl.Callback):
             return
         self._viewer_ended = True
         if self._viewer.returncode:
-            *_, reason = self._errors.read_text(errors="replace").strip().split("\n")
+            *_, reason = self._errors.read_text(errors="replace", encoding="utf-8").strip().split("\n")
             log.warning(f"view: ended with an error, training is not affected: {reason or 'it gave no reason'}")
         elif self.backend == "window":
             log.info("view: closed; training goes on")
@@ -204,7 +211,13 @@ class ViewRecorder(pl.Callback):
         assert self._viewer
         if self._viewer.poll() is None:
             log.info(f"view: drawing the last pictures in {self._errors.parent}")
-        self._viewer.wait()
+        try:
+            self._viewer.wait()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            self._viewer.terminate()
+            again = f"python -m mnist_lab.view {short_path(self._run_dir)} --backend file"
+            log.warning(f"view: interrupted; all its pictures: {again}")
+            os._exit(143 if isinstance(stop, SystemExit) else 130)  # the run is done; at its exit Python hears no other
         self._check_viewer()
 
 
