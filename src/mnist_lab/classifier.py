@@ -53,7 +53,7 @@ class DigitClassifier(pl.LightningModule):
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         schedule: Schedule,
-        loss: CrossEntropy | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         channels_last: bool = True,
     ):
         super().__init__()
@@ -76,7 +76,7 @@ class DigitClassifier(pl.LightningModule):
         images, labels = batch
         loss = self.loss(self.network(images), labels)
         # Several processes average their gradients; a sum over the batch must stay one.
-        return loss * self.trainer.world_size if self.loss.reduction == "sum" else loss
+        return loss * self.trainer.world_size if getattr(self.loss, "reduction", "mean") == "sum" else loss
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])

@@ -1,16 +1,21 @@
 """Mistakes a user can mend, told in one line: what, where, what to do. ``HYDRA_FULL_ERROR=1`` shows the traceback."""
 
+import argparse
 import contextlib
 import difflib
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from typing import NoReturn
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -37,7 +42,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return f"{guess}choose from {', '.join(known)}"
+    return f"{guess}choose from {', '.join(known)}" if known else "there is nothing to choose from"
 
 
 def describe(error: BaseException) -> str | None:
@@ -47,15 +52,25 @@ def describe(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
+    said = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={option}: there is no such option; {did_you_mean(option, error.options or [])}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _describe_override(error.__cause__)
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):  # Hydra's, for view=null
-        return "a group cannot be null; leave it out with a ~, as in ~view or ~callbacks"
+    if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)' ?(?:1\.|requires)", said):
+        key, _, values = several[1].partition("=")
+        return f"{several[1]}: is for --multirun, which goes before it; a list is written '{key}=[{values}]'"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is not key=value, as in model=softmax or 'model.hidden=[200,100]', without spaces around ="
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}; check indentation (spaces only), colons and quotes"
+    if isinstance(error, ValueError) and "Config group override must be" in said:  # Hydra's, for view=null
+        return "a group takes the name of an option, as model=softmax; ~view or ~callbacks leaves one out"
+    if isinstance(error, ValueError) and "Invalid defaults list" in said:  # Hydra's
+        return said
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return " ".join(str(error).split())
+        return said
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}the disk is full; free some space, then go on with resume=<run directory>"
@@ -70,7 +85,8 @@ def _describe_override(error: OmegaConfBaseException) -> str:
     if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
     known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
-    return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}"
+    new = f"; a key that its class takes besides is added with +{key}=..." if "." in key else ""
+    return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}{new}"
 
 
 @contextlib.contextmanager
@@ -84,6 +100,11 @@ def as_user_error() -> Iterator[None]:
         raise UserError(message) from error
 
 
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """In place of argparse's page of usage."""
+    raise UserError(f"{message}; see python {parser.prog} --help. Flags such as --multirun go first, then key=value")
+
+
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """End the program with one line on stderr and exit code 1 for an error that the user can mend.
@@ -91,6 +112,7 @@ def exit_on_user_error() -> Iterator[None]:
     Hydra would print errors its own way and exit, unless asked for full ones: so it is asked, and they are told here.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign,assignment]
     try:
         with as_user_error():
             yield
