@@ -105,7 +105,7 @@ def check_node(node: DictConfig, path: str) -> None:
         raise UserError(f"{path}._target_={node._target_}: there is no such class or function; name it in full")
     values: Any = OmegaConf.to_container(node, resolve=True)
     keys = {str(key): value for key, value in values.items() if not str(key).startswith("_") and key != "enabled"}
-    advice = f"; to name another class, start from {path}=other" if path in ("model", "optim") else ""
+    advice = f"to name another class, start from {path}=other" if path in ("model", "optim") else ""
     given = ("self", "args", "kwargs", *_GIVEN.get(path, ()))
     required = _check_keys(f"{path}.", target, keys, given, advice=advice)
     if missing := [] if node.get("_partial_") else [name for name in required if name not in keys]:
@@ -131,7 +131,7 @@ def _check_keys(
     known = [name for name in parameters if name not in given]
     for key, value in values.items():
         if key not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            raise UserError(f"{prefix}{key}: there is no such key; {did_you_mean(key, [*known, *more])}{advice}")
+            raise UserError(f"{prefix}{key}: there is no such key; {did_you_mean(key, [*known, *more], advice)}")
         if not _fits(value, hints.get(key)):
             finite = not isinstance(value, float) or math.isfinite(value)
             names = " | ".join(str(one) if typing.get_args(one) else one.__name__ for one in _types(hints.get(key)))

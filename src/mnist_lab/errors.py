@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-
 from typing import NoReturn
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -37,12 +36,13 @@ def require_extra(module: str, extra: str, what: str) -> None:
         raise UserError(f"{what}: needs {module}, which is not installed: {advice}") from None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The list of what would be right, the nearest first where there is one."""
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The list of what would be right, the nearest first where there is one, else followed by ``otherwise``."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return f"{guess}choose from {', '.join(known)}" if known else "there is nothing to choose from"
+    choice = f"{guess}choose from {', '.join(known)}" if known else "there is nothing to choose from"
+    return f"{choice}; {otherwise}" if otherwise and not near else choice
 
 
 def describe(error: BaseException) -> str | None:
@@ -60,9 +60,10 @@ def describe(error: BaseException) -> str | None:
         return _describe_override(error.__cause__)
     if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)' ?(?:1\.|requires)", said):
         key, _, values = several[1].partition("=")
-        return f"{several[1]}: is for --multirun, which goes before it; a list is written '{key}=[{values}]'"
+        instead = "" if "(" in values else f"; a list is written '{key}=[{values}]'"
+        return f"{several[1]}: several values are for --multirun, which goes before them{instead}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: is not key=value, as in model=softmax or 'model.hidden=[200,100]', without spaces around ="
+        return f"{error.override}: is not key=value, as model=softmax or 'model.hidden=[9,9]', with no space at the ="
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name}, line {mark.line + 1}: {error.problem}; check indentation (spaces only), colons and quotes"
     if isinstance(error, ValueError) and "Config group override must be" in said:  # Hydra's, for view=null
@@ -85,8 +86,8 @@ def _describe_override(error: OmegaConfBaseException) -> str:
     if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
     known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
-    new = f"; a key that its class takes besides is added with +{key}=..." if "." in key else ""
-    return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}{new}"
+    what = f"+{key}=... adds one that its class takes besides" if "_target_" in parent else ""
+    return f"{key}: there is no such key; {did_you_mean(str(error.key), known, what)}"
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Iterator

@@ -57,7 +57,7 @@ def register_resolvers() -> None:
 def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     """What the run is called: ``name``, else the experiment, else the model."""
     experiment = choices.get("experiment")
-    return str(cfg.get("name") or (experiment if experiment not in (None, "null") else choices["model"]))
+    return str(cfg.get("name") or (experiment if experiment not in (None, "null") else choices.get("model")))
 
 
 def run_directory(resume: str) -> Path:
