@@ -72,6 +72,7 @@ MISTAKES = {
     "nothing to do": (["fit=false", "test=false"], ["fit=false", "test=false"]),
     "no weights to test": (["fit=false"], ["fit=false", "resume="]),
     "a switch that is none": (["speed.lean_steps=maybe"], ["speed.lean_steps=maybe", "true or false"]),
+    "a callback switched on by a word": (["callbacks.lean_steps.enabled=abc"], ["enabled=abc", "true or false"]),
     "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
     "a group that is null": (["callbacks=null"], ["~callbacks", "name of an option"]),
     "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),

@@ -86,7 +86,10 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     nodes = {group: cfg.get(group) for group in GROUPS if group not in OBSERVERS}
     nodes |= {group: cfg[group] for group in ("logger", "view") if cfg.get(group)}
     for name, node in (cfg.get("callbacks") or {}).items():
-        if node and not (isinstance(node, DictConfig) and node.get("enabled") is False):
+        enabled = node.get("enabled", True) if isinstance(node, DictConfig) else True
+        if not isinstance(enabled, bool):
+            raise UserError(f"callbacks.{name}.enabled={enabled}: must be true or false")
+        if node and enabled:
             nodes[f"callbacks.{name}"] = node
     for path, node in nodes.items():
         check_node(node, path)
@@ -145,8 +148,8 @@ def _types(hint: Any) -> list[Any]:
     """The types that ``hint`` allows and YAML can write; none where it sets no such limit."""
     several = typing.get_origin(hint) in (typing.Union, types.UnionType)
     kinds = {one: typing.get_origin(one) or one for one in (typing.get_args(hint) if several else (hint,))}
-    plain = [one for one, kind in kinds.items() if kind in _YAML]
-    return plain if {*plain} - {type(None)} and typing.Literal not in kinds.values() else []
+    plain = [one for one, kind in kinds.items() if kind in (*_YAML, typing.Literal)]
+    return plain if {*kinds.values()} & {*_YAML} - {type(None)} else []
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -163,6 +166,8 @@ def _is(value: Any, hint: Any) -> bool:
     if isinstance(value, list) and kind in (list, tuple, Sequence, Iterable):
         each = inner if kind is tuple and ... not in inner else inner[:1] * len(value)
         return not inner or (len(each) == len(value) and all(map(_fits, value, each)))
+    if kind is typing.Literal:
+        return value in inner
     return type(value) is kind or (kind is float and type(value) is int)  # true is no number
 
 

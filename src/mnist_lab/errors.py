@@ -85,8 +85,9 @@ def _describe_override(error: OmegaConfBaseException) -> str:
     key, parent = str(error.full_key or error.key), error.parent_node
     if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
-    known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
-    what = f"+{key}=... adds one that its class takes besides" if "_target_" in parent else ""
+    names = [str(name) for name in parent.keys()]  # noqa: SIM118
+    known = [name for name in names if not name.startswith("_") and name != "hydra"]
+    what = f"+{key}=... adds one that its class takes besides" if "_target_" in names else ""
     return f"{key}: there is no such key; {did_you_mean(str(error.key), known, what)}"
 
 

@@ -72,6 +72,7 @@ def assemble(
     """Build everything, with the data loaded. Raises UserError for what cannot be built."""
     if cfg.trainer.get("accelerator") in ("cuda", "gpu") and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
+    settings = trainer_settings(cfg.trainer)
     pl.seed_everything(cfg.seed, verbose=False)
     data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed)
     model = classifier(cfg)
@@ -81,7 +82,7 @@ def assemble(
         loggers.append(build(cfg.logger, "logger", save_dir=str(launch.run_dir), from_step=from_step))
     callbacks = observers(cfg, nodes, launch)
     trainer: pl.Trainer = build(
-        trainer_settings(cfg.trainer),
+        settings,
         "trainer",
         # The first to be called after a step is the one that may end the run, so that a checkpoint knows of it.
         callbacks=[GracefulStop(listen=not launch.in_process), *callbacks],
