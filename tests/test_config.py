@@ -1,12 +1,14 @@
 """The config folder: every option composes and builds, experiments win, and typos are found."""
 
+import contextlib
+import math
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, command, environment
+from conftest import ROOT, Lab, command, environment
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -33,7 +35,9 @@ def composed(*overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Path) -> None:
-    cfg = composed(f"{group}={option}", *(["trainer=cpu"] if group != "trainer" else []))
+    own = {"model": ["model._target_=mnist_lab.networks.Softmax"], "optim": ["optim._target_=torch.optim.RMSprop"]}
+    named = own[group] if option == "other" else []
+    cfg = composed(f"{group}={option}", *named, *(["trainer=cpu"] if group != "trainer" else []))
     classifier(cfg)
     build(cfg.data, "data", seed=0, augment=build(cfg.augment, "augment") if cfg.get("augment") else None)
     if cfg.get("logger"):
@@ -62,8 +66,23 @@ def test_the_optimiser_and_the_schedule_are_the_chosen_ones() -> None:
     assert type(optimizer) is torch.optim.SGD
     assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]) == (0.2, 0.9)
     assert [model.schedule(t, 1.0, 100) for t in (6, 7)] == [1.0, 0.1]
-    other = classifier(composed("optim=sgd", "optim._target_=torch.optim.RAdam", "~optim.fused"))
-    assert type(other.make_optimizer(other.parameters())) is torch.optim.RAdam
+
+
+OPTIMISERS = sorted(
+    name
+    for name, one in vars(torch.optim).items()
+    if isinstance(one, type) and issubclass(one, torch.optim.Optimizer) and one is not torch.optim.Optimizer
+)
+REFUSED = {"Muon": "only supports 2D parameters", "SparseAdam": "does not support dense gradients"}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_of_torch_trains_or_says_why_not(name: str, lab: Lab) -> None:
+    words = [f"optim._target_=torch.optim.{name}", "optim=other", "optim.lr=0.01", "model=softmax", "data=fake"]
+    with pytest.raises(UserError, match=REFUSED[name]) if name in REFUSED else contextlib.nullcontext():
+        run = lab(*words, "logger=none", "trainer=debug", "trainer.max_steps=3")
+        assert run.result.steps == 3
+        assert all(p.abs().max() > 0 for p in run.network().parameters())  # all zero before the first step
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -81,10 +100,32 @@ def test_an_experiment_wins_over_the_groups_and_the_command_line_over_it(experim
     ("group", "key", "value", "said"),
     [
         ("model", "dropuot", 0.5, "model.dropuot: there is no such key; did you mean dropout?"),
-        ("model", "hidden", "many", "model.hidden=many: must be of type int"),
-        ("model", "channels", "many", "model.channels=many: must be of type list[int]"),
+        ("model", "hidden", "many", 'model.hidden="many": must be of type int'),
+        ("model", "hidden", True, "model.hidden=true: must be of type int"),
+        ("model", "channels", "many", 'model.channels="many": must be of type list[int]'),
+        ("model", "channels", [1, 2.5], "model.channels=[1, 2.5]: must be of type list[int]"),
+        ("model", "channels", {}, "model.channels={}: must be of type list[int]"),
+        ("model", "bias", math.inf, "model.bias=Infinity: must be a finite number"),
+        ("optim", "lr", True, "optim.lr=true: must be of type float"),
+        ("optim", "lr", "0.1", 'optim.lr="0.1": must be of type float'),
+        ("optim", "betas", [0.9], "optim.betas=[0.9]: must be of type tuple["),
+        ("optim", "eps", math.nan, "optim.eps=NaN: must be a finite number"),
+        ("optim", "_target_", "torch.optim.RMSprop", "optim.betas: there is no such key; choose from lr, alpha"),
+        ("data", "timeout", math.nan, "data.timeout=NaN: must be a finite number"),
+        ("data", "mirrors", "abc", 'data.mirrors="abc": must be of type list[str] | NoneType'),
+        ("data", "batch_size", 0.5, "data.batch_size=0.5: must be of type int"),
+        ("schedule", "_target_", "os.getcwdd", "schedule._target_=os.getcwdd: there is no such class"),
+        ("schedule", "_target_", 3, "schedule: must name what to make, as schedule._target_=package.module.Class"),
+        ("loss", "written_out", 3, "loss.written_out=3: must be of type bool"),
+        ("loss", "_target_", "builtins.dict", "loss._target_: <class 'dict'> does not say which keys it takes"),
         ("optim", "lrr", 0.5, "optim.lrr: there is no such key; did you mean lr?"),
-        ("data", "drop_last", "perhaps", "data.drop_last=perhaps: must be of type bool"),
+        ("data", "drop_last", "perhaps", 'data.drop_last="perhaps": must be of type bool'),
+        (
+            "trainer",
+            "deterministic",
+            "abc",
+            "trainer.deterministic=\"abc\": must be of type bool | typing.Literal['warn']",
+        ),
         ("trainer", "max_step", 5, "trainer.max_step: there is no such key; did you mean max_steps?"),
         ("model", "_target_", "os.nothing", "model._target_=os.nothing: there is no such class"),
     ],

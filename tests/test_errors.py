@@ -9,6 +9,7 @@ from conftest import Lab, Train
 from mnist_lab.errors import UserError
 from mnist_lab.runs.result import Result
 
+OTHER = ["model=other", "model._target_=torch.nn.Linear"]
 # What is typed, and what the line must say.
 MISTAKES = {
     "unknown model": (["model=convnt"], ["model=convnt", "did you mean convnet?", "mlp_relu", "softmax"]),
@@ -17,13 +18,45 @@ MISTAKES = {
     "unknown key at the root": (["sed=1"], ["sed", "did you mean seed?"]),
     "unknown key, added": (["+optim.lrr=1"], ["optim.lrr", "did you mean lr?"]),
     "unknown key at the root, added": (["+sed=1"], ["sed", "did you mean seed?"]),
-    "no number": (["optim.lr=fast"], ["optim.lr=fast", "number above 0"]),
+    "no number": (["optim.lr=fast"], ['optim.lr="fast"', "float"]),
     "no whole number": (["trainer.max_steps=1.5"], ["trainer.max_steps=1.5", "int"]),
-    "seed of the wrong type": (["seed=one"], ["seed=one"]),
+    "seed of the wrong type": (["seed=one"], ['seed="one"', "int"]),
     "negative seed": (["seed=-1"], ["seed=-1", "0"]),
-    "a learning rate of nan": (["optim.lr=nan"], ["optim.lr=nan", "number above 0"]),
-    "an infinite learning rate": (["optim.lr=inf"], ["optim.lr=inf", "number above 0"]),
+    "a learning rate of nan": (["optim.lr=nan"], ["optim.lr=NaN", "finite number"]),
+    "an infinite learning rate": (["optim.lr=inf"], ["optim.lr=Infinity", "finite number"]),
     "a callback that is none": (["+callbacks.mine=3"], ["callbacks.mine", "_target_"]),
+    "a callback that makes none": (["+callbacks.mine._target_=os.getcwd"], ["callbacks.mine", "makes str", "Callback"]),
+    "a view that makes none": (["+view._target_=os.getcwd"], ["view", "makes str", "Callback"]),
+    "a logger that is none": (["+logger._target_=torch.nn.Identity", "logger=none"], ["logger", "Identity", "Logger"]),
+    "a schedule that is none": (["schedule._target_=torch.nn.Identity"], ["schedule", "Identity", "Schedule"]),
+    "data that are none": (["data._target_=torch.nn.Identity"], ["data", "Identity", "DigitsDataModule"]),
+    "a trainer that is none": (["trainer._target_=torch.nn.Identity"], ["trainer", "Identity", "Trainer"]),
+    "a loss that is none": (["loss._target_=torch.nn.Identity"], ["loss (torch.nn.Identity)", "forward"]),
+    "a loss of many numbers": (["loss._target_=torch.nn.CrossEntropyLoss", "~loss.written_out", "loss.reduction=none"],
+                               ["loss (torch.nn.CrossEntropyLoss)", "one number", "(2,)"]),
+    "an optimiser that is none": (["optim=other", "optim._target_=torch.nn.Identity"], ["optim", "Optimizer"]),
+    "no optimiser named": (["optim=other"], ["optim", "optim._target_=package.module.Class"]),
+    "an optimiser with keys of another": (["optim._target_=torch.optim.RMSprop"], ["optim.betas", "optim=other"]),
+    "a new key without a +": (["optim=other", "optim.alpha=1"], ["optim.alpha", "+optim.alpha="]),
+    "a model of another shape": ([*OTHER, "+model.in_features=28", "+model.out_features=4"],
+                                 ["model (torch.nn.Linear)", "(2, 1, 28, 4)", "(2, 10)"]),
+    "a model of other images": ([*OTHER, "+model.in_features=784", "+model.out_features=10"],
+                                ["model (torch.nn.Linear)", "shapes", "784"]),
+    "a model of NaN": (["model.weight_std=1e38"], ["model (mnist_lab.networks.Convnet)", "NaN or Inf"]),
+    "a fraction of an epoch": (["trainer.val_check_interval=0.5"], ["trainer.val_check_interval=0.5", "whole number"]),
+    "steps between logs": (["trainer.log_every_n_steps=-5"], ["trainer.log_every_n_steps=-5", "above 0"]),
+    "negative clipping": (["trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val=-1", "negative"]),
+    "an unknown precision": (["trainer.precision=abc"], ["trainer", "abc"]),
+    "a sweep that is none": (["sweep=3"], ["sweep=3"]),
+    "an unknown key of the sweep": (["+sweep.pages=true"], ["sweep.pages", "did you mean page?"]),
+    "no equals sign": (["convnet"], ["convnet", "key=value"]),
+    "spaces at the equals sign": (["optim.lr = 0.1"], ["optim.lr = 0.1", "key=value", "space"]),
+    "several values without --multirun": (["optim.lr=0,1"], ["optim.lr=0,1", "--multirun", "'optim.lr=[0,1]'"]),
+    "a range without --multirun": (["seed=range(3)"], ["seed=range(3)", "--multirun"]),
+    "a typo in a group": (["modle=convnet"], ["modle", "did you mean model?"]),
+    "no option": (["model="], ["model=", "choose from convnet"]),
+    "a key of a number": (["seed.x=1"], ["seed.x", "nothing to choose from"]),
+    "no model": (["~model"], ["model", "model._target_="]),
     "rate 0": (["optim.lr=0"], ["optim.lr=0", "above 0"]),
     "negative momentum": (["optim=momentum", "optim.momentum=-1"], ["optim", "momentum"]),
     "dropout 1": (["model.dropout=1"], ["model.dropout=1", "at least 0 and below 1"]),
@@ -39,8 +72,9 @@ MISTAKES = {
     "nothing to do": (["fit=false", "test=false"], ["fit=false", "test=false"]),
     "no weights to test": (["fit=false"], ["fit=false", "resume="]),
     "a switch that is none": (["speed.lean_steps=maybe"], ["speed.lean_steps=maybe", "true or false"]),
+    "a callback switched on by a word": (["callbacks.lean_steps.enabled=abc"], ["enabled=abc", "true or false"]),
     "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
-    "a group that is null": (["callbacks=null"], ["~callbacks"]),
+    "a group that is null": (["callbacks=null"], ["~callbacks", "name of an option"]),
     "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),
     "no network": (
         ["data=mnist", "data.root=here", "data.mirrors=[http://127.0.0.1:9/]"],
@@ -72,12 +106,47 @@ def test_an_output_directory_under_a_file(train: Train) -> None:
     assert "/dev/null" in train("data=fake", "hydra.run.dir=/dev/null/run").message
 
 
-def test_a_typo_inside_an_experiment_file_is_found(train: Train, tmp_path: Path) -> None:
+# The lines of an experiment's file after the first, and what the line must say.
+FILES = {
+    "a typo": ("optim:\n  lrr: 0.1\n", ["optim.lrr", "did you mean lr?"]),
+    "a typo in a group": ("optimm:\n  lr: 0.1\n", ["optimm", "did you mean optim?"]),
+    "indentation": ("optim:\n  lr: 0.1\n   eps: 0.1\n", ["wrong.yaml, line 4:", "indentation"]),
+    "a tab": ("optim:\n\tlr: 0.1\n", ["wrong.yaml, line 3:", "spaces only"]),
+    "a key twice": ("optim:\n  lr: 0.1\n  lr: 0.2\n", ["wrong.yaml, line 4:", "duplicate key lr"]),
+    "an open quote": ('optim:\n  lr: "0.1\n', ["wrong.yaml, line 4:", "quotes"]),
+    "no colon": ("optim:\n  lr 0.1\n", ["optim", "optim._target_="]),
+    "an unknown group": ("defaults:\n  - override /modle: convnet\n", ["experiment/wrong", "modle"]),
+    "an unknown option": ("defaults:\n  - override /model: convnt\n", ["model=convnt", "did you mean convnet?"]),
+    "defaults that are no list": ("defaults:\n  override /model: softmax\n", ["experiment/wrong", "must be a list"]),
+    "no package": (None, ["experiment", "# @package _global_"]),
+}
+
+
+@pytest.mark.parametrize("mistake", FILES)
+def test_a_mistake_in_an_experiment_file_gets_one_line(mistake: str, lab: Lab, tmp_path: Path) -> None:
+    text, said = FILES[mistake]
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    (tmp_path / "mine" / "experiment" / "typo.yaml").write_text("# @package _global_\noptim:\n  lrr: 0.1\n")
-    message = train("--config-dir", "mine", "experiment=typo", "data=fake").message
-    assert "optim.lrr" in message
-    assert "did you mean lr?" in message
+    lines = "optim:\n  lr: 0.1\n" if text is None else f"# @package _global_\n{text}"
+    (tmp_path / "mine" / "experiment" / "wrong.yaml").write_text(lines)
+    with pytest.raises(UserError) as raised:
+        lab(f"hydra.searchpath=[file://{tmp_path / 'mine'}]", "experiment=wrong", "data=fake")
+    assert "\n" not in str(raised.value)
+    for words in said:
+        assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--multirn"], "unrecognized arguments: --multirn"),
+        (["-multirun"], "--multirun go first"),
+        (["seed=0", "--multirun", "model=softmax"], "--multirun go first"),
+        (["--config-name=foo"], "foo"),
+        (["--config-dir=nowhere"], "nowhere"),
+    ],
+)
+def test_a_wrong_flag_gets_one_line(typed: list[str], said: str, train: Train) -> None:
+    assert said in train(*typed).message
 
 
 def test_the_traceback_is_shown_when_asked_for(train: Train) -> None:

@@ -1,5 +1,6 @@
 """The Python interface: ``mnist_lab.train`` and ``mnist_lab.load``, as from a notebook."""
 
+import asyncio
 import ctypes
 import logging
 import os
@@ -100,7 +101,7 @@ def test_a_network_of_ones_own_needs_no_trust_in_the_process_that_trains_it(
         "        super().__init__(nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    run = lab("model._target_=mine.Net", "~model.init", "~model.weight_std", "~model.bias", *SMALL)
+    run = lab(*SMALL, "model=other", "model._target_=mine.Net")
     assert run.network()[1].out_features == 4
     with pytest.raises(UserError, match=r"names mine\.Net, which is not a class of mnist_lab.*trust="):
         mnist_lab.load(run.directory).network()
@@ -185,6 +186,28 @@ def test_an_interruption_reaches_the_caller_and_the_run_says_so(lab: Lab) -> Non
     finally:
         signal.signal(signal.SIGINT, before)
     assert mnist_lab.load("run").result.status == "interrupted"
+
+
+def test_trainings_in_threads_take_their_turn(lab: Lab) -> None:
+    def one(seed: int, to: str) -> None:
+        runs[to] = lab(*SMALL, f"seed={seed}", to=to)
+
+    runs: dict[str, mnist_lab.Run] = {}
+    threads = [threading.Thread(target=one, args=(n % 2, f"run{n}")) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    losses = [runs[f"run{n}"].result.test_loss for n in range(4)]
+    assert losses[:2] == losses[2:]
+    assert losses[0] != losses[1]
+
+
+def test_it_trains_while_an_event_loop_runs(lab: Lab) -> None:
+    async def cell() -> mnist_lab.Run:
+        return lab(*SMALL)
+
+    assert asyncio.run(cell()).result.status == "done"
 
 
 def test_it_trains_inside_another_hydra_app(tmp_path: Path) -> None:

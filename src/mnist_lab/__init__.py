@@ -29,9 +29,10 @@ def train(*overrides: str) -> Run:
     """Train and test in this process, as ``python train.py *overrides`` does, and return the run.
 
     Signal handlers, logging, warnings and malloc stay as the caller has them. Raises UserError for a mistake of the
-    user's, and KeyboardInterrupt where it is interrupted; the run directory says how far it came.
+    user's, and KeyboardInterrupt where it is interrupted; the run directory says how far it came. Of several threads
+    one trains at a time, the others wait: the random generators belong to the process.
     """
     from mnist_lab.runs import lifecycle  # here, so that ``import mnist_lab`` does not wait for torch
 
-    with as_user_error():
+    with lifecycle.one_at_a_time, as_user_error():
         return lifecycle.run_in_process(*overrides)

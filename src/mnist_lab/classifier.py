@@ -62,7 +62,7 @@ class DigitClassifier(pl.LightningModule):
         network: nn.Module,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         schedule: Schedule,
-        loss: CrossEntropy | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         channels_last: bool = True,
         eval_shifts: int = 0,
     ):
@@ -98,7 +98,7 @@ class DigitClassifier(pl.LightningModule):
 
         Its gradients, averaged over the ranks as DDP does, are the whole batch's, however the shares differ in size.
         """
-        mean = self.loss.reduction == "mean"
+        mean = getattr(self.loss, "reduction", "mean") == "mean"
         summed = share * images if mean else share
         totals = torch.stack([summed.detach(), torch.full_like(summed, images)])
         torch.distributed.all_reduce(totals)

@@ -4,19 +4,18 @@ The shape of a group is the signature of what its ``_target_`` names: the constr
 annotations the types, their checks the ranges. So a class and its YAML file are all that a new option takes.
 """
 
-import dataclasses
-import functools
 import inspect
+import json
 import math
 import pydoc
+import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf, ValidationError
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mnist_lab.errors import UserError, did_you_mean
 
@@ -24,6 +23,7 @@ OBSERVERS = ("callbacks", "logger", "view", "speed")  # groups that change no re
 MAY_BE_EMPTY = ("augment", *OBSERVERS)
 GROUPS = ("model", "loss", "optim", "schedule", "data", "trainer", *MAY_BE_EMPTY)
 _NOT_SETTINGS = (*OBSERVERS, "resume", "trust", "sweep")
+_YAML = (bool, int, float, str, type(None), list, tuple, dict, Sequence, Iterable)  # the types that YAML can write
 # What the code hands over when it builds a group; everything else comes from YAML.
 _GIVEN = {
     "optim": ("params",),
@@ -56,7 +56,7 @@ class Root:
     ema: float | None = None
     eval_shifts: int = 0
     trust: list[str] = field(default_factory=list)
-    sweep: Sweep = field(default_factory=Sweep)
+    sweep: dict[str, Any] = field(default_factory=dict)
 
 
 def config_folder() -> str:
@@ -70,7 +70,11 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
 
     Raises UserError for an unknown key, a wrong type or an impossible value, at the root and in each group.
     """
-    _check_keys("", Root, {str(key): OmegaConf.select(cfg, str(key)) for key in cfg if key not in GROUPS}, (), GROUPS)
+    if "experiment" in cfg:
+        raise UserError("experiment: the first line of its file must be: # @package _global_")
+    root: Any = OmegaConf.to_container(cfg, resolve=True)
+    _check_keys("", Root, {str(key): value for key, value in root.items() if key not in GROUPS}, more=GROUPS)
+    _check_keys("sweep.", Sweep, root.get("sweep", {}))
     if not 0 <= cfg.seed < 2**32:
         raise UserError(f"seed={cfg.seed}: must be from 0 to {2**32 - 1}")
     if cfg.checkpoint not in ("last", "best"):
@@ -89,7 +93,10 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     nodes = {group: cfg.get(group) for group in GROUPS if group not in MAY_BE_EMPTY}
     nodes |= {group: cfg[group] for group in ("augment", "logger", "view") if cfg.get(group)}
     for name, node in (cfg.get("callbacks") or {}).items():
-        if node and not (isinstance(node, DictConfig) and node.get("enabled") is False):
+        enabled = node.get("enabled", True) if isinstance(node, DictConfig) else True
+        if not isinstance(enabled, bool):
+            raise UserError(f"callbacks.{name}.enabled={enabled}: must be true or false")
+        if node and enabled:
             nodes[f"callbacks.{name}"] = node
     for path, node in nodes.items():
         check_node(node, path)
@@ -98,8 +105,8 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
 
 def check_node(node: DictConfig, path: str) -> None:
     """Check the keys and types of ``node`` against the signature of its target. Raises UserError, naming the key."""
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise UserError(f"{path}: must name what to make, as _target_: package.module.Class")
+    if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
+        raise UserError(f"{path}: must name what to make, as {path}._target_=package.module.Class")
     try:
         target = pydoc.locate(node._target_)
     except pydoc.ErrorDuringImport as error:
@@ -108,41 +115,67 @@ def check_node(node: DictConfig, path: str) -> None:
         raise UserError(f"{path}._target_={node._target_}: there is no such class or function; name it in full")
     values: Any = OmegaConf.to_container(node, resolve=True)
     keys = {str(key): value for key, value in values.items() if not str(key).startswith("_") and key != "enabled"}
-    required = _check_keys(f"{path}.", target, keys, ("self", "args", "kwargs", *_GIVEN.get(path, ())))
+    advice = f"to name another class, start from {path}=other" if path in ("model", "optim") else ""
+    given = ("self", "args", "kwargs", *_GIVEN.get(path, ()))
+    required = _check_keys(f"{path}.", target, keys, given, advice=advice)
     if missing := [] if node.get("_partial_") else [name for name in required if name not in keys]:
         raise UserError(f"{path}.{missing[0]}: missing; {node._target_} needs it")
 
 
 def _check_keys(
-    prefix: str, target: Callable[..., Any], values: dict[str, Any], given: Sequence[str], more: Sequence[str] = ()
+    prefix: str,
+    target: Callable[..., Any],
+    values: dict[str, Any],
+    given: Sequence[str] = (),
+    more: Sequence[str] = (),
+    advice: str = "",
 ) -> list[str]:
     """The arguments that ``target`` needs. Raises UserError where ``values`` are not arguments that it takes."""
-    parameters = inspect.signature(target).parameters
-    known = [name for name in parameters if name not in given]
     try:
+        parameters = inspect.signature(target).parameters
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except ValueError:
+        raise UserError(f"{prefix}_target_: {target} does not say which keys it takes; name another class") from None
     except Exception:  # annotations of foreign classes may name what only a type checker sees
         hints = {}
+    known = [name for name in parameters if name not in given]
     for key, value in values.items():
         if key not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            raise UserError(f"{prefix}{key}: there is no such key; {did_you_mean(key, [*known, *more])}")
-        try:
-            OmegaConf.merge(_schema(hints.get(key)), {"value": value})
-        except OmegaConfBaseException:
-            hint = hints[key]
-            wanted = str(hint).replace("typing.", "") if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
-            raise UserError(f"{prefix}{key}={value}: must be of type {wanted}") from None
+            raise UserError(f"{prefix}{key}: there is no such key; {did_you_mean(key, [*known, *more], advice)}")
+        if not _fits(value, hints.get(key)):
+            finite = not isinstance(value, float) or math.isfinite(value)
+            names = " | ".join(str(one) if typing.get_args(one) else one.__name__ for one in _types(hints.get(key)))
+            wanted = f"of type {names}" if finite else "a finite number"
+            raise UserError(f"{prefix}{key}={json.dumps(value)}: must be {wanted}")
     needed = [name for name in known if parameters[name].default is inspect.Parameter.empty]
     return [name for name in needed if parameters[name].kind is not inspect.Parameter.VAR_KEYWORD]
 
 
-@functools.cache  # making it costs more than asking it
-def _schema(hint: Any) -> Any:
-    """What OmegaConf checks a value of the type ``hint`` by; types that it does not know pass."""
-    try:
-        return OmegaConf.structured(dataclasses.make_dataclass("Argument", [("value", hint, MISSING)]))
-    except (ValidationError, OmegaConfBaseException, ValueError, TypeError):
-        return OmegaConf.create({"value": None})
+def _types(hint: Any) -> list[Any]:
+    """The types that ``hint`` allows and YAML can write; none where it sets no such limit."""
+    several = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = {one: typing.get_origin(one) or one for one in (typing.get_args(hint) if several else (hint,))}
+    plain = [one for one, kind in kinds.items() if kind in (*_YAML, typing.Literal)]
+    return plain if {*kinds.values()} & {*_YAML} - {type(None)} else []
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value``, as YAML gives it, may be of the type ``hint``. NaN and infinity are no value of a setting."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if isinstance(value, dict) and "_target_" in value:  # becomes an object
+        return True
+    return not (allowed := _types(hint)) or any(_is(value, one) for one in allowed)
+
+
+def _is(value: Any, hint: Any) -> bool:
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if isinstance(value, list) and kind in (list, tuple, Sequence, Iterable):
+        each = inner if kind is tuple and ... not in inner else inner[:1] * len(value)
+        return not inner or (len(each) == len(value) and all(map(_fits, value, each)))
+    if kind is typing.Literal:
+        return value in inner
+    return type(value) is kind or (kind is float and type(value) is int)  # true is no number
 
 
 def flatten_config(cfg: DictConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Mistakes a user can mend, told in one line: what, where, what to do. ``HYDRA_FULL_ERROR=1`` shows the traceback."""
 
+import argparse
 import codecs
 import contextlib
 import difflib
@@ -8,13 +9,16 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 FULL_ERRORS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 _ASCII = {"±": "+-", "…": "...", "←": "<-", "→": "->"}  # for consoles that have no more than that
@@ -37,12 +41,13 @@ def require_extra(module: str, extra: str, what: str) -> None:
         raise UserError(f"{what}: needs {module}, which is not installed: {advice}") from None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The list of what would be right, the nearest first where there is one."""
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The list of what would be right, the nearest first where there is one, else followed by ``otherwise``."""
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return f"{guess}choose from {', '.join(known)}"
+    choice = f"{guess}choose from {', '.join(known)}" if known else "there is nothing to choose from"
+    return f"{choice}; {otherwise}" if otherwise and not near else choice
 
 
 def short_path(path: Path) -> str:
@@ -58,15 +63,26 @@ def describe(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
+    said = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={option}: there is no such option; {did_you_mean(option, error.options or [])}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _describe_override(error.__cause__)
-    if isinstance(error, ValueError) and "Config group override must be" in str(error):  # Hydra's, for view=null
-        return "a group cannot be null; leave it out with a ~, as in ~view or ~callbacks"
+    if several := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)' ?(?:1\.|requires)", said):
+        key, _, values = several[1].partition("=")
+        instead = "" if "(" in values else f"; a list is written '{key}=[{values}]'"
+        return f"{several[1]}: several values are for --multirun, which goes before them{instead}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is not key=value, as model=softmax or 'model.hidden=[9,9]', with no space at the ="
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}; check indentation (spaces only), colons and quotes"
+    if isinstance(error, ValueError) and "Config group override must be" in said:  # Hydra's, for view=null
+        return "a group takes the name of an option, as model=softmax; ~view or ~callbacks leaves one out"
+    if isinstance(error, ValueError) and "Invalid defaults list" in said:  # Hydra's
+        return said
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return " ".join(str(error).split())
+        return said
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}the disk is full; free some space, then go on with resume=<run directory>"
@@ -80,8 +96,10 @@ def _describe_override(error: OmegaConfBaseException) -> str:
     key, parent = str(error.full_key or error.key), error.parent_node
     if not isinstance(error, ConfigAttributeError) or not isinstance(parent, DictConfig):
         return f"{key}: {str(error).splitlines()[0]}"
-    known = [str(name) for name in parent.keys() if not str(name).startswith("_") and name != "hydra"]  # noqa: SIM118
-    return f"{key}: there is no such key; {did_you_mean(str(error.key), known)}"
+    names = [str(name) for name in parent.keys()]  # noqa: SIM118
+    known = [name for name in names if not name.startswith("_") and name != "hydra"]
+    what = f"+{key}=... adds one that its class takes besides" if "_target_" in names else ""
+    return f"{key}: there is no such key; {did_you_mean(str(error.key), known, what)}"
 
 
 @contextlib.contextmanager
@@ -115,6 +133,11 @@ def open_console() -> None:
             stream.reconfigure(errors="plain")
 
 
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """In place of argparse's page of usage."""
+    raise UserError(f"{message}; see python {parser.prog} --help. Flags such as --multirun go first, then key=value")
+
+
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """End the program with one line on stderr and exit code 1 for an error that the user can mend.
@@ -124,6 +147,7 @@ def exit_on_user_error() -> Iterator[None]:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
     open_console()
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign,assignment]
     try:
         with as_user_error():
             yield

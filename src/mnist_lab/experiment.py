@@ -1,8 +1,8 @@
 """One run, a straight line: build what the config names, fit, test, note what was reached."""
 
 import contextlib
+import functools
 import logging
-import math
 import os
 import re
 import sys
@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from mnist_lab.callbacks import CsvLogger, GracefulStop, WeightAverage
@@ -26,10 +27,23 @@ from mnist_lab.networks.layers import multiply_adds
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.result import Result
 from mnist_lab.runs.run import Checkpoint, checkpoint_path, find_checkpoint
+from mnist_lab.schedules import Schedule
 
 log = logging.getLogger(__name__)
 # What loggers are told at the end.
 REACHED = ("val_accuracy", "best_val_accuracy", "test_accuracy", "test_loss", "fit_seconds", "parameters")
+# What each group must make, or a part of it.
+_MADE: dict[str, type] = {
+    "model": torch.nn.Module,
+    "loss": Callable,  # type: ignore[dict-item]
+    "optim": functools.partial,
+    "schedule": Schedule,
+    "data": DigitsDataModule,
+    "trainer": pl.Trainer,
+    "logger": Logger,
+    "callbacks": pl.Callback,
+    "view": pl.Callback,
+}
 Nodes = dict[str, DictConfig]  # what there is to build, by its path in the config
 
 
@@ -73,6 +87,7 @@ def assemble(
     """Build everything, with the data loaded. Raises UserError for what cannot be built."""
     if cfg.trainer.get("accelerator") == "cuda" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator=cuda: no CUDA device is to be had here; use trainer=auto or trainer=cpu")
+    settings = trainer_settings(cfg.trainer)
     pl.seed_everything(cfg.seed, verbose=False)
     augment = build(cfg.augment, "augment") if "augment" in nodes else None
     data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed, augment=augment)
@@ -85,7 +100,7 @@ def assemble(
     if cfg.get("ema"):  # before the others, which shall save and show what it makes of a step
         callbacks.insert(0, WeightAverage(cfg.ema))
     trainer: pl.Trainer = build(
-        trainer_settings(cfg.trainer),
+        settings,
         "trainer",
         # The first to be called after a step is the one that may end the run, so that a checkpoint knows of it.
         callbacks=[GracefulStop(not launch.in_process, begin), *callbacks],
@@ -131,7 +146,7 @@ def build(node: DictConfig, path: str, **more: Any) -> Any:
     arguments: Any = OmegaConf.to_container(node, resolve=True)
     arguments.pop("enabled", None)
     try:
-        return hydra.utils.instantiate(arguments, **more, _convert_="all")
+        made = hydra.utils.instantiate(arguments, **more, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
@@ -139,20 +154,52 @@ def build(node: DictConfig, path: str, **more: Any) -> Any:
         said = " ".join(str(cause).split())
         where = f"{path}." if re.match(r"\w+=", said) else f"{path} ({node._target_}): "
         raise UserError(where + said) from error
+    if not isinstance(made, wanted := _MADE[path.partition(".")[0]]):
+        name = f"{wanted.__module__}.{wanted.__name__}"
+        raise UserError(f"{path}._target_={node._target_}: makes {type(made).__name__}, must make a {name}")
+    return made
 
 
 def classifier(cfg: DictConfig) -> DigitClassifier:
-    """The LightningModule that ``cfg`` describes, its network freshly initialised."""
-    optimizer = build(cfg.optim, "optim")
+    """The LightningModule that ``cfg`` describes, its network freshly initialised.
+
+    Network, loss and optimiser are rehearsed on two made images, before data is loaded, which leaves no trace. Raises
+    UserError, naming which of them fails, and why.
+    """
+    network, optimizer, schedule, loss = (build(cfg[group], group) for group in ("model", "optim", "schedule", "loss"))
     lr = cfg.optim.get("lr")
-    if not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+    if not isinstance(lr, (int, float)) or lr <= 0:
         raise UserError(f"optim.lr={lr}: the learning rate must be a number above 0")
-    try:  # a rehearsal, so that a bad value shows before data is loaded
-        optimizer([torch.nn.Parameter(torch.zeros(1))])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"optim ({cfg.optim._target_}): {error}") from error
-    network, schedule, loss = (build(cfg[group], group) for group in ("model", "schedule", "loss"))
-    return DigitClassifier(network, optimizer, schedule, loss, eval_shifts=cfg.get("eval_shifts") or 0)
+    images, labels = torch.linspace(0, 1, 2 * 784).view(2, 1, 28, 28), torch.tensor([0, 1])
+    learning = [module for module in network.modules() if module.training]
+    group = "model"
+    try:
+        model = DigitClassifier(network, optimizer, schedule, loss, eval_shifts=cfg.get("eval_shifts") or 0)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = network.eval()(images)  # so that batch norm keeps its averages
+            if (shape := tuple(getattr(logits, "shape", ()))) != (2, 10):
+                raise ValueError(f"makes {shape or type(logits).__name__} of images (2, 1, 28, 28), must make (2, 10)")
+            if not logits.isfinite().all():
+                raise ValueError("makes NaN or Inf of images with its initial weights")
+            if not (trained := [p for p in network.parameters() if p.requires_grad]):
+                raise ValueError("has no parameters to train")
+            group = "loss"
+            if (value := loss(logits, labels)).shape != ():
+                raise ValueError(f"must be one number, not {tuple(value.shape)}")
+        group = "optim"
+        weight = torch.nn.Parameter(torch.zeros(2, 2))
+        weight.grad = torch.zeros(2, 2)
+        for parameters in (trained, [weight]):
+            if not isinstance(made := optimizer(parameters), torch.optim.Optimizer):
+                raise TypeError(f"makes {type(made).__name__}, must make a torch.optim.Optimizer")
+        made.step(lambda: 0.0)
+    except Exception as error:  # of any kind: what is called may be anyone's
+        said = " ".join(str(error).split())
+        raise UserError(f"{group} ({cfg[group]._target_}): {said or repr(error)}") from error
+    finally:
+        for module in learning:
+            module.training = True
+    return model
 
 
 def observers(cfg: DictConfig, nodes: Nodes, launch: Launch) -> list[pl.Callback]:
@@ -177,9 +224,11 @@ def _call(callbacks: list[pl.Callback], hook: str, *arguments: Any) -> None:
 
 def trainer_settings(given: DictConfig) -> DictConfig:
     """The arguments of Lightning's Trainer: ``precision: auto`` becomes what the device has arithmetic for."""
-    for key in ("max_steps", "val_check_interval"):
-        if not (given.get(key) or 0) > 0:
-            raise UserError(f"trainer.{key}={given.get(key)}: must be a number of steps above 0")
+    for key in ("max_steps", "val_check_interval", "log_every_n_steps"):
+        if type(steps := given.get(key)) is not int or steps < 1:
+            raise UserError(f"trainer.{key}={steps}: must be a whole number of steps above 0")
+    if (given.get("gradient_clip_val") or 0) < 0:
+        raise UserError(f"trainer.gradient_clip_val={given.gradient_clip_val}: must not be negative; null: no clipping")
     if given.get("max_epochs") is not None:
         raise UserError("trainer.max_epochs: steps are the measure of a run; set trainer.max_steps")
     settings = given.copy()

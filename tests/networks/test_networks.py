@@ -31,7 +31,7 @@ def test_shapes_and_number_of_parameters(model: str) -> None:
     network = build(OmegaConf.load(CONF / f"{model}.yaml"), "model")
     assert sum(p.numel() for p in network.parameters()) == PARAMETERS[model]
     assert network(torch.rand(3, 1, 28, 28)).shape == (3, 10)
-    assert {path.stem for path in CONF.glob("*.yaml")} == PARAMETERS.keys()
+    assert {path.stem for path in CONF.glob("*.yaml")} - {"other"} == PARAMETERS.keys()
 
 
 def test_pooling_before_the_relu_changes_neither_values_nor_gradients() -> None:

@@ -30,7 +30,7 @@ class NanGuard(pl.Callback):
             return
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         cure = f"a learning rate of {lr:g} is likely too high; try optim.lr={lr / 10:g}"
-        if pl_module.loss.written_out:
+        if getattr(pl_module.loss, "written_out", False):
             cure = "the written-out cross-entropy takes log(0); loss.written_out=false computes it from logits, safely"
         batch = step % pl_module.trainer.datamodule.steps_per_epoch
         save_checkpoint(trainer, "before_nan")

@@ -65,7 +65,7 @@ def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     """
     name, experiment = cfg.get("name"), choices.get("experiment")
     if name is None:
-        return str(experiment if experiment not in (None, "null") else choices["model"])
+        return str(experiment if experiment not in (None, "null") else choices.get("model"))
     if not re.fullmatch(r'[^<>:"/\\|?*\x00-\x1f]*[^<>:"/\\|?*\x00-\x1f. ]', str(name)):
         raise UserError(f'name={name}: must be the name of one folder, without / \\ : * ? " < > | and no . at its end')
     return str(name)

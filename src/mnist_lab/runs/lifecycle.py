@@ -30,6 +30,7 @@ from mnist_lab.runs.result import Result, next_commands
 from mnist_lab.runs.run import Run, checkpoint_path, read_result
 
 log = logging.getLogger(__name__)
+one_at_a_time = threading.RLock()  # Hydra's state, the random generators, warnings and log levels are the process's
 
 
 def run(cfg: DictConfig) -> float | None:
