@@ -7,17 +7,8 @@ from pathlib import Path
 import faults
 import pytest
 
-SLOW = [faults.two_resumes]
 
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, marks=[pytest.mark.slow] if do in SLOW else [])
-        for fault, (do, _) in faults.FAULTS.items()
-        if "disk" not in fault
-    ],
-)
+@pytest.mark.parametrize("fault", [fault for fault in faults.FAULTS if "disk" not in fault])
 @pytest.mark.usefixtures("pretended")
 def test_nothing_is_lost(fault: str, tmp_path: Path) -> None:
     do, _ = faults.FAULTS[fault]
