@@ -3,7 +3,6 @@
 import os
 import pydoc
 import re
-import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,18 +76,6 @@ def find_run(path: str | Path) -> Path:
     path = Path(path).expanduser()
     started = [] if path.name != "latest" or path.exists() else list(path.parent.glob(f"*/{CONFIG}"))
     return max(started, key=lambda config: (config.stat().st_mtime_ns, config)).parent if started else path
-
-
-def place(run_dir: Path) -> str:
-    """Where ``run_dir`` lies: seen from here if it is below, else in full."""
-    return str(run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir)
-
-
-def command(run_dir: Path, options: str = "") -> str:
-    """The command that goes on with the run, quoted for Hydra and for the shell."""
-    path = place(run_dir)
-    path = path if re.fullmatch(r"[\w./\\:@%+-]+", path) else '"{}"'.format(path.replace('"', '\\"'))
-    return f"python train.py {options}{shlex.quote(f'resume={path}')}"
 
 
 def run_directory(resume: str) -> Path:
