@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import random
 import shutil
@@ -313,24 +314,28 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str, int]:
 
 
 def two_resumes(folder: Path, count: int, chance: random.Random) -> str:
-    """A run that is gone on with while it still trains, then killed, which frees it."""
+    """A run that is gone on with while another process trains it, which is then killed: that frees it."""
     directory = folder / "run"
-    finished(*RUN, "trainer.max_steps=50", f"hydra.run.dir={directory}")
+    mnist_lab.train(*RUN, "logger=none", "trainer.max_steps=50", f"hydra.run.dir={directory}")
     for _ in range(count):
         stamp = (directory / "metrics.csv").stat().st_mtime_ns
-        first = start(f"resume={directory}", FOREVER)
-        while (directory / "metrics.csv").stat().st_mtime_ns == stamp:
-            assert first.poll() is None, first.communicate()
-            time.sleep(0.05)
-        second = start(f"resume={directory}", FOREVER)
-        _, err = second.communicate(timeout=120)
-        assert second.returncode == 1, err
-        assert err == f"error: {directory}: another process is at work on this run; wait for its end, or stop it\n"
-        assert json.loads((directory / "result.json").read_text())["status"] == "running"
-        assert first.poll() is None
-        first.kill()
-        first.communicate()
-    finished(f"resume={directory}", f"trainer.max_steps={find_checkpoint(directory).step + 30}")
+        first = multiprocessing.get_context("fork").Process(
+            target=mnist_lab.train, args=(f"resume={directory}", FOREVER)
+        )
+        first.start()
+        try:
+            while (directory / "metrics.csv").stat().st_mtime_ns == stamp:
+                assert first.is_alive()
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 0.5))
+            with pytest.raises(UserError, match="another process is at work on this run"):
+                mnist_lab.train(f"resume={directory}", FOREVER)
+            assert first.is_alive()
+        finally:
+            first.kill()
+            first.join()
+    step = find_checkpoint(directory).step
+    assert mnist_lab.train(f"resume={directory}", f"trainer.max_steps={step + 30}").result.steps == step + 30
     return f"the second refused in one line, {count} times; the kill of the first freed the run each time"
 
 
@@ -355,12 +360,8 @@ def moved_data(folder: Path, count: int, chance: random.Random) -> str:
         if where == "MNIST_LAB_DATA":
             os.environ["MNIST_LAB_DATA"] = str(now)
         words += [f"data.root={now}"] if where == "data.root=" else []
-        with (
-            contextlib.chdir(folder),
-            pytest.raises(UserError, match="data=mnist: not found in")
-            if where == "nowhere"
-            else contextlib.nullcontext(),
-        ):
+        missed = pytest.raises(UserError, match="data=mnist: not found in")
+        with contextlib.chdir(folder), missed if where == "nowhere" else contextlib.nullcontext():
             mnist_lab.train(*words)
         os.environ.pop("MNIST_LAB_DATA", None)
         if where == "nowhere":

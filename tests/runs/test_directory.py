@@ -9,7 +9,7 @@ from conftest import Lab, Train
 import mnist_lab
 from mnist_lab import Run
 from mnist_lab.errors import UserError
-from mnist_lab.runs.directory import command
+from mnist_lab.runs.result import command
 from mnist_lab.sweeps import report, summary
 from mnist_lab.view import __main__ as view
 

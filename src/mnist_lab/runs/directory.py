@@ -3,7 +3,6 @@
 import os
 import pydoc
 import re
-import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mnist_lab.config import GROUPS, MAY_BE_EMPTY
-from mnist_lab.errors import UserError, short_path
+from mnist_lab.errors import UserError
 
 CONFIG = "config.yaml"
 # What may change when a run goes on; everything else is the run's own.
@@ -79,13 +78,6 @@ def find_run(path: str | Path) -> Path:
     path = Path(path).expanduser()
     started = [] if path.name != "latest" or path.exists() else list(path.parent.glob(f"*/{CONFIG}"))
     return max(started, key=lambda config: (config.stat().st_mtime_ns, config)).parent if started else path
-
-
-def command(run_dir: Path, options: str = "") -> str:
-    """The command that goes on with the run, quoted for Hydra and for the shell."""
-    path = short_path(run_dir)
-    path = path if re.fullmatch(r"[\w./\\:@%+-]+", path) else '"{}"'.format(path.replace('"', '\\"'))
-    return f"python train.py {options}{shlex.quote(f'resume={path}')}"
 
 
 def run_directory(resume: str) -> Path:

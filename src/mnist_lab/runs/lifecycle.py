@@ -26,7 +26,7 @@ from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.directory import Launch
 from mnist_lab.runs.provenance import provenance
-from mnist_lab.runs.result import Result, next_commands
+from mnist_lab.runs.result import Result, command, next_commands
 from mnist_lab.runs.run import Run, checkpoint_path, read_result
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         raise
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
         ended = replace(ended, status="interrupted") if ended.status == "running" else before
-        go_on = f"go on with: {directory.command(run_dir)}"
+        go_on = f"go on with: {command(run_dir)}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
         if not experiment.is_rank_zero():  # rank zero says how it ended; Lightning would kill it for another exit code
             sys.exit(0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shlex
 import typing
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from typing import Any
 
 from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.directory import command
 
 FILE = "result.json"
 _ALWAYS = ("val_accuracy", "best_val_accuracy", "best_step")  # written as null too, once a run has trained
@@ -121,6 +121,13 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 _KINDS = {f.name: _kinds(f.type) for f in dataclasses.fields(Result)}
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
+
+def command(run_dir: Path, options: str = "") -> str:
+    """The command that goes on with the run, quoted for Hydra and for the shell."""
+    path = short_path(run_dir)
+    path = path if re.fullmatch(r"[\w./\\:@%+-]+", path) else '"{}"'.format(path.replace('"', '\\"'))
+    return f"python train.py {options}{shlex.quote(f'resume={path}')}"
 
 
 def next_commands(run_dir: Path) -> str:
