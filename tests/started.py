@@ -35,6 +35,10 @@ def _become(script: Path, arguments: list[str], cwd: Path, env: dict[str, str], 
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
+    if "LOCAL_RANK" in env:  # Lightning has asked for it in the server, when it was imported
+        from pytorch_lightning.utilities import rank_zero_only
+
+        rank_zero_only.rank = int(env["LOCAL_RANK"])  # type: ignore[attr-defined]
     if limit:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
