@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning_callbacks as shipped
 import mirror
 import torch
 from conftest import Process, command, environment
@@ -26,6 +27,7 @@ from mnist_lab.data.idx import read_idx
 from mnist_lab.data.sources import fetch
 from mnist_lab.errors import UserError
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
+from mnist_lab.speed.lean_steps import LeanSteps
 
 RUN = [
     "model=mlp_relu",
@@ -232,6 +234,17 @@ def concurrent_starts(folder: Path, count: int, chance: random.Random) -> str:
     return f"one download, {count} directories, {count} equal results"
 
 
+def lightning_callbacks(folder: Path, count: int, chance: random.Random) -> str:
+    """Runs with every callback that Lightning ships, with LeanSteps and without."""
+    absent = {name: why for name in shipped.MADE if (why := shipped.missing(name))}
+    for name in (name for name in shipped.MADE if name not in absent):
+        plain = shipped.fit(folder / name / "plain", shipped.MADE[name]())
+        lean = shipped.fit(folder / name / "lean", shipped.MADE[name](), LeanSteps())
+        assert not shipped.differences(plain, lean), name
+    left_out = "".join(f"; not {name}: {why}" for name, why in absent.items())
+    return f"{count - len(absent)} gave the same weights, curves and calls of hooks, bit for bit{left_out}"
+
+
 FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a run stopped by a signal at a random moment": (kills, 50),
     "a disk that fills up": (full_disks, 20),
@@ -239,6 +252,7 @@ FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a damaged data file": (damaged_data, 200),
     "a download that fails": (failed_downloads, 21),
     "runs started together": (concurrent_starts, 20),
+    "every callback of Lightning's, with and without LeanSteps": (lightning_callbacks, len(shipped.MADE)),
 }
 
 

@@ -17,7 +17,6 @@ from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.networks import MLP
 from mnist_lab.schedules import OneCycle, Schedule
-from mnist_lab.speed.lean_steps import LeanSteps
 
 HOOKS = [n for n in vars(pl.Callback) if n.startswith("on_") and "checkpoint" not in n and n != "on_exception"]
 TIMES = ("images_per_second", "train/", "validate/", "DeviceStatsMonitor")  # columns that no two runs have the same
@@ -121,6 +120,8 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return [line for key in one for line in differences(one[key], other[key], f"{path}.{key}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        return [line for i, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{path}.{i}")]
+        return [
+            line for i, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{path}.{i}")
+        ]
     equal = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
     return [] if equal else [f"{path}: {one} and {other}"]

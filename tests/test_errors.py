@@ -40,6 +40,7 @@ MISTAKES = {
     "no weights to test": (["fit=false"], ["fit=false", "resume="]),
     "a switch that is none": (["speed.lean_steps=maybe"], ["speed.lean_steps=maybe", "true or false"]),
     "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
+    "a switch that is added": (["+speed.step=true"], ["speed.step", "no such switch", "lean_steps, onednn_dense"]),
     "a group that is null": (["callbacks=null"], ["~callbacks"]),
     "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),
     "no network": (
