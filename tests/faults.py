@@ -237,12 +237,12 @@ def concurrent_starts(folder: Path, count: int, chance: random.Random) -> str:
 def lightning_callbacks(folder: Path, count: int, chance: random.Random) -> str:
     """Runs with every callback that Lightning ships, with LeanSteps and without."""
     absent = {name: why for name in shipped.MADE if (why := shipped.missing(name))}
-    for name in (name for name in shipped.MADE if name not in absent):
+    for name in shipped.MADE.keys() - absent.keys():
         plain = shipped.fit(folder / name / "plain", shipped.MADE[name]())
         lean = shipped.fit(folder / name / "lean", shipped.MADE[name](), LeanSteps())
         assert not shipped.differences(plain, lean), name
     left_out = "".join(f"; not {name}: {why}" for name, why in absent.items())
-    return f"{count - len(absent)} gave the same weights, curves and calls of hooks, bit for bit{left_out}"
+    return f"the same weights, curves and calls of hooks, bit for bit{left_out}"
 
 
 FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
@@ -252,7 +252,10 @@ FAULTS: dict[str, tuple[Callable[[Path, int, random.Random], str], int]] = {
     "a damaged data file": (damaged_data, 200),
     "a download that fails": (failed_downloads, 21),
     "runs started together": (concurrent_starts, 20),
-    "every callback of Lightning's, with and without LeanSteps": (lightning_callbacks, len(shipped.MADE)),
+    "every callback of Lightning's, with and without LeanSteps": (
+        lightning_callbacks,
+        sum(not shipped.missing(name) for name in shipped.MADE),
+    ),
 }
 
 

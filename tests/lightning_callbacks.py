@@ -1,4 +1,4 @@
-"""Every callback that Lightning ships, in a run with LeanSteps and in one without: a test does each, ``make faults`` all."""
+"""A run under any callback that Lightning ships, to be compared with and without LeanSteps."""
 
 import csv
 import functools

@@ -77,7 +77,7 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
     if not cfg.fit and not cfg.resume:
         raise UserError("fit=false: needs resume=<run directory or checkpoint> to say which weights to test")
     switches = cfg.get("speed") or {}
-    known = list(OmegaConf.load(Path(config_folder(), "speed", "on.yaml"))["speed"]) if switches else []
+    known = list(OmegaConf.load(Path(config_folder(), "speed", "on.yaml")).speed) if switches else []
     for switch, value in switches.items():
         if switch not in known:
             raise UserError(f"speed.{switch}: there is no such switch; {did_you_mean(switch, known)}")

@@ -49,7 +49,7 @@ class LeanSteps(pl.Callback):
         loop.advance = partial(self._advance, trainer, loop, loop.advance)
         loop.on_advance_end = partial(_on_advance_end, trainer, loop, loop.on_advance_end)
 
-    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_end(self, trainer: Any, *_: Any) -> None:
         for name in ("advance", "on_advance_end"):
             vars(trainer.fit_loop.epoch_loop).pop(name, None)
 

@@ -40,7 +40,7 @@ class OneDnnDense(pl.Callback):
     def on_fit_end(self, *_: Any) -> None:
         for layer in self._layers:
             if type(layer) is OneDnnLinear:  # else something made it another kind since: a parametrisation, say
-                layer.__class__ = nn.Linear
+                layer.__class__ = nn.Linear  # type: ignore[assignment]
 
     def on_exception(self, *_: Any) -> None:
         self.on_fit_end()

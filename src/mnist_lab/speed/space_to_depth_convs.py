@@ -34,7 +34,7 @@ class SpaceToDepthConvs(pl.Callback):
     def on_fit_end(self, *_: Any) -> None:
         for sequence in self._sequences:
             if type(sequence) is SpaceToDepthSequential:
-                sequence.__class__ = nn.Sequential
+                sequence.__class__ = nn.Sequential  # type: ignore[assignment]
 
     def on_exception(self, *_: Any) -> None:
         self.on_fit_end()
