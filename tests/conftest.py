@@ -111,6 +111,22 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     mirror.pretend()
 
 
+@pytest.fixture
+def lean_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps that LeanSteps have taken."""
+    from mnist_lab.speed.lean_steps import LeanSteps
+
+    taken: list[int] = []
+    step = LeanSteps._step
+
+    def counted(self: Any, trainer: Any, *rest: Any) -> None:
+        taken.append(trainer.global_step)
+        step(self, trainer, *rest)
+
+    monkeypatch.setattr(LeanSteps, "_step", counted)
+    return taken
+
+
 def quiet_trainer(folder: Path, callbacks: list[Any], from_step: int = -1, **options: Any) -> Any:
     """A Trainer in this process, on the CPU, that writes curves in ``folder`` and prints nothing."""
     import pytorch_lightning as pl
@@ -118,15 +134,14 @@ def quiet_trainer(folder: Path, callbacks: list[Any], from_step: int = -1, **opt
     from mnist_lab.callbacks import CsvLogger
 
     return pl.Trainer(
-        **{"val_check_interval": 5} | options,
-        accelerator="cpu",
-        max_epochs=-1,
         callbacks=callbacks,
         logger=CsvLogger(folder, from_step),
         default_root_dir=str(folder),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
+        accelerator="cpu",
+        max_epochs=-1,
         check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        **{"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+        | {"val_check_interval": 5}
+        | options,
     )

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import lightning_callbacks as shipped
 import mirror
 import pytest
 import torch
@@ -33,6 +34,7 @@ from mnist_lab.data.sources import FAMILIES, fetch
 from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.metrics import read_rows
 from mnist_lab.runs.run import DamagedCheckpoint, find_checkpoint, verify_checkpoint
+from mnist_lab.speed.lean_steps import LeanSteps
 from mnist_lab.sweeps.report import collect, group, run_records, table
 
 RUN = [
@@ -434,8 +436,19 @@ def dying_jobs(folder: Path, count: int, chance: random.Random) -> str:
     return f"killed by {said}; each marked failed, the {count} other jobs done, the table printed"
 
 
+def lightning_callbacks(folder: Path, count: int, chance: random.Random) -> str:
+    """Runs with every callback that Lightning ships, with LeanSteps and without."""
+    absent = {name: why for name in shipped.MADE if (why := shipped.missing(name))}
+    for name in shipped.MADE.keys() - absent.keys():
+        plain = shipped.fit(folder / name / "plain", shipped.MADE[name]())
+        lean = shipped.fit(folder / name / "lean", shipped.MADE[name](), LeanSteps())
+        assert not shipped.differences(plain, lean), name
+    left_out = "".join(f"; not {name}: {why}" for name, why in absent.items())
+    return f"the same weights, curves and calls of hooks, bit for bit{left_out}"
+
+
 class Fault(NamedTuple):
-    """What is done, how often by ``make faults``, and how often in the suite, where some are slow."""
+    """What is done, how often by ``make faults``, and how often in the suite: 0 where that has a test of its own."""
 
     do: Callable[[Path, int, random.Random], str]
     times: int
@@ -445,7 +458,7 @@ class Fault(NamedTuple):
 
 FAULTS = {
     "a run stopped by a signal at a random moment": Fault(kills, 50, 2),
-    "a disk that fills up": Fault(full_disks, 20, 1),
+    "a disk that fills up": Fault(full_disks, 20, 0),
     "a damaged checkpoint": Fault(damaged_checkpoints, 200, 20),
     "a damaged data file": Fault(damaged_data, 200, 20),
     "a download that fails": Fault(failed_downloads, 21, 7),
@@ -457,6 +470,9 @@ FAULTS = {
     "result.json missing, empty or damaged on resume": Fault(damaged_results, 40, 4),
     "a damaged result.json in a sweep": Fault(damaged_in_a_sweep, 200, 20),
     "a job of a sweep that dies by a signal": Fault(dying_jobs, 10, 1),
+    "every callback of Lightning's, with and without LeanSteps": Fault(
+        lightning_callbacks, sum(not shipped.missing(name) for name in shipped.MADE), 0
+    ),
 }
 
 

@@ -74,6 +74,7 @@ MISTAKES = {
     "a switch that is none": (["speed.lean_steps=maybe"], ["speed.lean_steps=maybe", "true or false"]),
     "a callback switched on by a word": (["callbacks.lean_steps.enabled=abc"], ["enabled=abc", "true or false"]),
     "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
+    "a switch that is added": (["+speed.step=true"], ["speed.step", "no such switch", "lean_steps, onednn_dense"]),
     "a group that is null": (["callbacks=null"], ["~callbacks", "name of an option"]),
     "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),
     "no network": (

@@ -87,7 +87,11 @@ def check(cfg: DictConfig) -> dict[str, DictConfig]:
         raise UserError("fit=false test=false: nothing is left to do; leave one of them true")
     if not cfg.fit and not cfg.resume:
         raise UserError("fit=false: needs resume=<run directory or checkpoint> to say which weights to test")
-    for switch, value in (cfg.get("speed") or {}).items():
+    switches = cfg.get("speed") or {}
+    known = list(OmegaConf.load(Path(config_folder(), "speed", "on.yaml")).speed) if switches else []
+    for switch, value in switches.items():
+        if switch not in known:
+            raise UserError(f"speed.{switch}: there is no such switch; {did_you_mean(switch, known)}")
         if not isinstance(value, bool):
             raise UserError(f"speed.{switch}={value}: must be true or false")
     nodes = {group: cfg.get(group) for group in GROUPS if group not in MAY_BE_EMPTY}

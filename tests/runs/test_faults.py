@@ -13,7 +13,7 @@ import pytest
     [
         pytest.param(name, marks=[pytest.mark.slow] if fault.slow else [])
         for name, fault in faults.FAULTS.items()
-        if "disk" not in name
+        if fault.few
     ],
 )
 @pytest.mark.usefixtures("pretended")

@@ -52,20 +52,6 @@ class Witness(pl.Callback):
         self._note("validated", trainer)
 
 
-@pytest.fixture
-def lean_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The steps that were taken lean."""
-    taken: list[int] = []
-    step = LeanSteps._step
-
-    def counted(self: LeanSteps, trainer: pl.Trainer, *rest: Any) -> None:
-        taken.append(trainer.global_step)
-        step(self, trainer, *rest)
-
-    monkeypatch.setattr(LeanSteps, "_step", counted)
-    return taken
-
-
 def fit(folder: Path, *last: pl.Callback, resume: Path | None = None, **options: Any) -> Witness:
     """Train 60 steps of an MLP with dropout, one cycle and much to see, logging every 7th and validating each 13."""
     torch.manual_seed(1)
@@ -155,8 +141,3 @@ def test_another_lightning_takes_its_own_steps(
         fit(tmp_path, LeanSteps())
     assert not lean_steps
     assert "it follows Lightning 2.6, not 2.7.0" in caplog.text
-
-
-def test_it_must_be_the_last_of_the_callbacks(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must be the last of the callbacks"):
-        fit(tmp_path, LeanSteps(), NanGuard())

@@ -6,7 +6,7 @@ taken in another order, so results differ in the last bits. It stands aside in e
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -25,7 +25,7 @@ class SpaceToDepthConvs(pl.Callback):
     _sequences: Sequence[nn.Sequential] = ()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._sequences = [module for module in pl_module.modules() if _suits(module)]
+        self._sequences = [m for m in pl_module.modules() if type(m) is nn.Sequential and _suits(m)]
         if not self._sequences:
             stand_aside("space_to_depth_convs", "the network does not begin with convolutions of strides 1 and 2")
         for sequence in self._sequences:
@@ -33,17 +33,29 @@ class SpaceToDepthConvs(pl.Callback):
 
     def on_fit_end(self, *_: Any) -> None:
         for sequence in self._sequences:
-            sequence.__class__ = nn.Sequential
+            if type(sequence) is SpaceToDepthSequential:
+                sequence.__class__ = nn.Sequential  # type: ignore[assignment]
 
     def on_exception(self, *_: Any) -> None:
         self.on_fit_end()
 
 
-def _suits(module: nn.Module) -> TypeGuard[nn.Sequential]:
-    match list(module)[:3] if type(module) is nn.Sequential else []:
-        case PaddedConv2d(stride=(1, 1)) as first, activation, PaddedConv2d(stride=(2, 2)):
-            return first.out_channels <= _MOST_CHANNELS and not [*activation.parameters()]
+def _suits(sequence: nn.Sequential) -> bool:
+    """Whether the first three layers are what the trick computes and nothing waits for their being called.
+
+    Hooks are how pruning and spectral norm make a layer's weight before each call, and a layer may have a forward of
+    its own.
+    """
+    match layers := list(sequence)[:3]:
+        case PaddedConv2d(stride=(1, 1)) as first, activation, PaddedConv2d(stride=(2, 2)) as second:
+            plain = type(first) is type(second) is PaddedConv2d and first.out_channels <= _MOST_CHANNELS
+            return plain and not [*activation.parameters(), *activation.buffers()] and not any(map(_watched, layers))
     return False
+
+
+def _watched(layer: nn.Module) -> bool:
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "forward" in vars(layer) or any(getattr(layer, kind) for kind in hooks)
 
 
 class SpaceToDepthSequential(nn.Sequential):
@@ -53,7 +65,7 @@ class SpaceToDepthSequential(nn.Sequential):
         """(batch, c, size, size), of an even size -> whatever the last layer gives."""
         layers: list[Any] = list(self)
         output = input
-        if self.training:
+        if self.training and _suits(self):
             first, activation, second, *layers = layers
             output = space_to_depth_convs(first, activation, second, input)
         for layer in layers:
