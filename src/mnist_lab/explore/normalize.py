@@ -155,7 +155,7 @@ def _in_windows(of: Callable[..., Array], grey: Array, reach: int) -> Array:
 def _darkest(ink: Array) -> float:
     """The ink where there is most, a few specks left out."""
     count = max(2, ink.size // 4000)
-    return float(np.partition(ink, -count, axis=None)[-count:].min())
+    return float(np.partition(ink, -count, axis=None)[-count:].min() or ink.max())
 
 
 def _digit(mask: Array) -> tuple[Array, str | None]:
