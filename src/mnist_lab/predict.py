@@ -7,4 +7,7 @@ from mnist_lab.explore.predict import main
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        except KeyboardInterrupt:
+            sys.exit(130)

@@ -168,20 +168,16 @@ def test_what_is_like_no_digit_is_marked(run: mnist_lab.Run) -> None:
     assert np.mean(known.strange(sevens, np.full(len(sevens), 2))) > 0.3  # as twos they are strange
 
 
-def test_the_forms_and_standard_input(run: mnist_lab.Run, pictures: Path) -> None:
-    """As a process of its own: a picture through a pipe, a table, and CSV."""
-
-    def predict(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        code = [sys.executable, "-m", "mnist_lab.predict", *words]
-        return subprocess.run(code, input=given, capture_output=True, env=environment(), check=False)
-
-    piped = predict(str(run.directory), "-", str(pictures / "1.png"), "--csv", given=(pictures / "1.png").read_bytes())
-    first, second = csv.DictReader(io.StringIO(piped.stdout.decode()))
-    assert (piped.returncode, first["file"]) == (0, "standard input")
-    assert first | {"file": ""} == second | {"file": ""}
-    missing = predict(str(run.directory / "nothing"), "-")
-    assert (missing.returncode, missing.stdout) == (1, b"")
-    assert missing.stderr.decode().strip().endswith("is not the directory of a run")
+def test_standard_input_and_csv(run: mnist_lab.Run, pictures: Path) -> None:
+    """As a process of its own: a picture through a pipe, another from its file, and one that cannot be read."""
+    files = ["-", str(pictures / "1.png"), str(pictures / "notes.txt")]
+    words = [sys.executable, "-m", "mnist_lab.predict", str(run.directory), *files, "--csv"]
+    given = (pictures / "1.png").read_bytes()
+    ended = subprocess.run(words, input=given, capture_output=True, env=environment(), check=False)
+    piped, named = csv.DictReader(io.StringIO(ended.stdout.decode()))
+    assert (ended.returncode, piped["file"]) == (1, "standard input")
+    assert piped | {"file": ""} == named | {"file": ""}
+    assert ended.stderr.decode().splitlines()[0].startswith(f"error: {pictures}/notes.txt: cannot be read")
 
 
 def test_mistakes_get_one_line(run: mnist_lab.Run, pictures: Path, tmp_path: Path) -> None:
