@@ -159,7 +159,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     heads = ["trained by", "MNIST's test set", "strokes: mean ± spread over the writers", "worst writer", "worst digit"]
     drawn = [f"| {' | '.join(heads + pens)} |", "|---" * len(heads + pens) + "|"]
     marks = [name for row in list(results["runs"].values())[:1] for name in row["marked"]]
-    strange = [f"| {' | '.join(['trained by', *marks])} |", "|---" * (1 + len(marks)) + "|"]
+    heads = ["trained by", *marks, "mean probability of errors on strokes"]
+    strange = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in results["runs"].items():
         writers, digit = row["by_writer"].values(), min(row["by_digit"], key=row["by_digit"].get)
         writer = min(row["by_writer"], key=row["by_writer"].get)
@@ -173,7 +174,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         ]
         drawn.append(f"| {' | '.join(cells)} |")
         marked = [f"{share:.1%}" for share in row["marked"].values()]
-        strange.append(f"| `{name}` | {' | '.join(marked)} |")
+        strange.append(f"| `{name}` | {' | '.join([*marked, format(row['sure_of_errors'], '.2f')])} |")
     chosen = [f"| constant | value | accuracy of `{results.get('chosen_with')}` |", "|---|---|---|"]
     chosen += [f"| `{name}` | {value} | {accuracy:.1%} |" for name, value, accuracy in results.get("choice", [])]
     return {"drawn": "\n".join(drawn), "strange": "\n".join(strange), "choice": "\n".join(chosen)}
