@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train recipes reproduce reproduce-quick faults fuzz bench peers pictures tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick faults fuzz bench peers drawn pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: .venv/installed  ## measure how fast it is and write docs/BENCHMARKS.md: 
 peers: benchmarks/peers.txt  ## set up .venv-peers: Keras, TensorFlow and JAX for `make bench` to compare with
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+
+drawn: .venv/installed  ## measure runs on digits that others drew: make drawn RUNS="outputs/pooled/<run>"
+	$(BIN)/python tools/drawn.py $(RUNS) $(OPTIONS)
 
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
 	$(BIN)/python tools/lessons.py

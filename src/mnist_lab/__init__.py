@@ -16,7 +16,7 @@ The core, in the order in which to read it. A config goes down this list and nev
 5. ``callbacks/``: checkpoints, curves, progress, the guard against NaN, a stop between two steps.
 6. ``runs/run.py``: what a run has left, as an object; ``result.py``, ``metrics.py`` beside it.
 
-The rest are extras that the core never imports: ``tensorboard/``, ``view/``, ``sweeps/``, ``speed/``.
+The rest are extras that the core never imports: ``tensorboard/``, ``view/``, ``sweeps/``, ``speed/``, ``explore/``.
 """
 
 from mnist_lab.errors import UserError, as_user_error

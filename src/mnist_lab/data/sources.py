@@ -41,6 +41,8 @@ _MNIST_SHA256 = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
+DIGITS = tuple("0123456789")
+_CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _MNIST5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
 
@@ -69,6 +71,7 @@ class _Family:
     counts: tuple[tuple[int, ...], ...] = ((6_000,) * 10, (1_000,) * 10)
     sha256: tuple[str | None, ...] = (None,) * 4
     label_shapes: tuple[tuple[int, ...], ...] = ((60_000,), (10_000,))  # QMNIST has seven more numbers beside each
+    classes: tuple[str, ...] = DIGITS  # what the labels mean
 
     def lies_in(self, raw: Path) -> bool:
         return all((raw / file).exists() for file in self.files)
@@ -76,8 +79,8 @@ class _Family:
 
 FAMILIES = {
     "mnist": _Family("MNIST", _FILES, _MNIST_COUNTS, _MNIST_SHA256),
-    "fashion_mnist": _Family("FashionMNIST"),
-    "kmnist": _Family("KMNIST"),
+    "fashion_mnist": _Family("FashionMNIST", classes=_CLOTHES),
+    "kmnist": _Family("KMNIST", classes=tuple("おきすつなはまやれを")),
     # MNIST's own training digits again, and the test digits of which MNIST's 10,000 are the first
     "qmnist": _Family("QMNIST", _QMNIST_FILES, _MNIST_COUNTS, label_shapes=((60_000, 8), (60_000, 8))),
 }

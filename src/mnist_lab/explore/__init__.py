@@ -1,1 +1,1 @@
-"""What can be done with a trained network."""
+"""What a trained run is used for: it says what pictures and strokes are, and becomes a file for other software."""

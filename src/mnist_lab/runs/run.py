@@ -18,6 +18,7 @@ from mnist_lab.runs.metrics import Metrics
 from mnist_lab.runs.result import Result
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,14 @@ def verify_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, int(loaded["global_step"]))
 
 
+class Prediction(NamedTuple):
+    """What a network takes n images for."""
+
+    digits: "np.ndarray[Any, Any]"  # (n,) the most probable class of each
+    labels: list[str]  # its name
+    probabilities: "np.ndarray[Any, Any]"  # (n, 10)
+
+
 class Run:
     """The one handle for a run directory. It reads what lies there when it is asked, so a run may still be training.
 
@@ -135,6 +144,43 @@ class Run:
             network = ShiftedCopies(network, shifts)
         normalized = saved["normalize"] != [0.0, 1.0]
         return (torch.nn.Sequential(Normalize(*saved["normalize"]), network) if normalized else network).eval()
+
+    @property
+    def data(self) -> str:
+        """The name of the data set it was trained on."""
+        return self.result.data or str(self.config.data.dataset)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the ten labels mean, as that data set names them."""
+        from mnist_lab.data.sources import DIGITS, FAMILIES  # here, because it needs torch
+
+        return FAMILIES[self.data].classes if self.data in FAMILIES else DIGITS
+
+    def predict(self, images: Any, which: str = "last") -> Prediction:
+        """What the network takes images (n, 28, 28) for: uint8, or floats in [0, 1]; light on dark, as it was trained.
+
+        ``python -m mnist_lab.predict`` makes such images of any picture. Raises UserError for other shapes and values.
+        """
+        each = probabilities(self.network(which), images)
+        digits = each.argmax(axis=1)
+        return Prediction(digits, [self.classes[digit] for digit in digits], each)
+
+
+def probabilities(network: "nn.Module", images: Any) -> "np.ndarray[Any, Any]":
+    """Of each class (n, 10), for images as :meth:`Run.predict` takes them, in batches of 1,000."""
+    import torch
+
+    values = torch.as_tensor(images)
+    if values.ndim != 3 or values.shape[1:] != (28, 28):
+        raise UserError(f"predict: images of shape {tuple(values.shape)}; they must be (n, 28, 28)")
+    values = values / 255 if values.dtype == torch.uint8 else values.float()
+    if not ((values >= 0) & (values <= 1)).all():
+        raise UserError("predict: images must be uint8, or floats from 0 to 1")
+    with torch.inference_mode():
+        logits = torch.cat([network(part) for part in torch.split(values[:, None], 1000)])
+    each: np.ndarray[Any, Any] = logits.softmax(dim=1).numpy()
+    return each
 
 
 def load(run_dir: str | Path, trust: Sequence[str] = ()) -> Run:
