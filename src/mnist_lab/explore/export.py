@@ -8,7 +8,7 @@ whole test set and compared with torch.
 import argparse
 import io
 import json
-import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mnist_lab.data import DigitsDataModule
 from mnist_lab.data.sources import Digits
-from mnist_lab.errors import UserError, require_extra
+from mnist_lab.errors import UserError, require_extra, short_path
 from mnist_lab.experiment import build
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.run import Run, load
@@ -202,7 +202,7 @@ def _about(run: Run, which: str) -> dict[str, str]:
     """What the file says about itself."""
     result = run.result
     return {
-        "labels": json.dumps([str(digit) for digit in range(10)]),
+        "labels": json.dumps(run.classes, ensure_ascii=False),
         "run": run.directory.name,
         "name": str(result.name),
         "data": str(result.data),
@@ -225,7 +225,10 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model.<format> in the run directory")
     arguments = parser.parse_args(words)
     run = load(arguments.run)
+    if run.result.status != "done":
+        step = run.checkpoint(arguments.checkpoint).step
+        print(f"warning: the run is {run.result.status}; these are its weights at step {step:,}", file=sys.stderr)
     name = f"model.int8.{arguments.format}" if arguments.int8 else f"model.{arguments.format}"
     path = arguments.output or run.directory / name
     found = export(run, path, arguments.format, which=arguments.checkpoint, int8=arguments.int8)
-    print(f"{os.path.relpath(path)}: {found}")
+    print(f"{short_path(path)}: {found}")
