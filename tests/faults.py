@@ -273,14 +273,13 @@ def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
         new = [*RUN, *SEVERAL, "callbacks.checkpoints.every_n_steps=10", FOREVER, f"hydra.run.dir={directory}"]
         before = find_checkpoint(directory).step if begun else 0
         process = start(*([f"resume={directory}"] if begun else new))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         deadline = time.monotonic() + 500
-        while not (children.read_text() if "starting" in who else steps_done(directory) > before):
+        while not (ranks_of(process.pid) if "starting" in who else steps_done(directory) > before):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 0.5))
-        others = [int(pid) for pid in children.read_text().split()]
+        others = ranks_of(process.pid)
         for pid in {"a rank": others, "all": [process.pid, *others]}.get(who, [process.pid]):
             os.kill(pid, number)
         out, err, code = ended(process)
@@ -301,6 +300,12 @@ def stopped_processes(folder: Path, count: int, chance: random.Random) -> str:
     assert all(torch.equal(weights, last(directory)[name]) for name, weights in last(folder / "whole").items())
     said = ", ".join(f"{times} {name}" for name, times in sorted(ends.items()))
     return f"{said}; no process was left; after {end:,} steps the weights equal an unstopped run's, bit for bit"
+
+
+def ranks_of(pid: int) -> list[int]:
+    """The processes that the first of a training has started, without others such as git's."""
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if "train_ddp_process" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def steps_done(directory: Path) -> float:

@@ -63,6 +63,7 @@ class CsvLogger(Logger):
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._pending, self._in_file = False, True
 
+    @rank_zero_only
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with atomic_write(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns, lineterminator="\n")
