@@ -182,12 +182,12 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def write(results: dict[str, Any]) -> None:
     """Keep ``results``, and put their tables into the document."""
-    RESULTS.write_text(json.dumps(results, indent=1, default=float) + "\n")
-    results = json.loads(RESULTS.read_text())
+    RESULTS.write_text(json.dumps(results, indent=1, default=float) + "\n", encoding="utf-8")
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
     for name, table in tables(results).items():
         begin, end = f"<!-- {name}: written by `make drawn` -->\n", f"<!-- end of {name} -->"
-        before, rest = DOC.read_text().split(begin)
-        DOC.write_text(f"{before}{begin}{table}\n{end}{rest.split(end)[1]}")
+        before, rest = DOC.read_text(encoding="utf-8").split(begin)
+        DOC.write_text(f"{before}{begin}{table}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -201,8 +201,8 @@ def main() -> None:
     if path is None:
         print(f"drawn: SKIPPED, there is no {root / FILE}; name the folder of the data with MNIST_LAB_DATA")
         return
-    drawn = read(path.read_text())
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+    drawn = read(path.read_text(encoding="utf-8"))
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"runs": {}}
     if args.choose:
         results["choice"] = choose(load(args.runs[0]), [one for one in drawn if one.writer in CHOSEN_ON])
         results["chosen_with"] = load(args.runs[0]).result.name

@@ -109,7 +109,7 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(train: Train, tmp_path: 
     again = train(*sweep, "sweep.resume=sweep")
     assert again.code == 0, again.err
     assert again.out.count(": done before, validation ") == 1
-    assert "3-softmax/result.json: damaged, not the result of a run; the job runs again" in again.out
+    assert "3-softmax/result.json: damaged, not the result of a run; made anew from config.yaml" in again.out
     after = found(tmp_path / "sweep")
     assert [after[number]["status"] for number in range(4)] == ["done"] * 4
     assert [after[n]["test_errors"] for n in range(4)] == [before[n]["test_errors"] for n in range(4)]

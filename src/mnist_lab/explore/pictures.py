@@ -47,7 +47,7 @@ def read(path: str) -> Iterator[tuple[str, Image.Image]]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # more pixels than a camera takes
         file: IO[bytes] = io.BytesIO(sys.stdin.buffer.read()) if path == "-" else stack.enter_context(open(path, "rb"))  # noqa: PTH123
         if _begins(file)[:2] == b"\x1f\x8b":
-            file = cast("IO[bytes]", stack.enter_context(gzip.open(file)))
+            file = cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=file)))
         begins = _begins(file)
         if begins == b"\x93NUMPY":
             mapped = isinstance(file, io.BufferedReader)  # not read before it is needed

@@ -192,7 +192,8 @@ class Workers(JobLauncher):
 
     def _start(self) -> Worker:
         # A fork is the fastest, and safe before torch has threads, which this process never loads.
-        here: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        forks = sys.platform == "linux" and hasattr(os, "fork")
+        here: Any = multiprocessing.get_context("fork" if forks else "spawn")
         ours, theirs = here.Pipe()
         process = here.Process(target=self._work, args=(theirs, os.getpid()))
         process.start()
