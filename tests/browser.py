@@ -50,6 +50,9 @@ class Browser:
     async def _connect(self, address: str) -> WebSocketClientConnection:
         return await websocket_connect(address, max_message_size=2**28)
 
+    async def _close(self) -> None:
+        self._socket.close()
+
     async def _send(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._sent += 1
         await self._socket.write_message(json.dumps({"id": self._sent, "method": method, "params": parameters}))
@@ -79,7 +82,7 @@ class Browser:
 
     def close(self) -> None:
         """End it."""
-        self._socket.close()
+        self._loop.run_until_complete(self._close())
         self._loop.close()
         self._process.terminate()
         self._process.wait()

@@ -22,7 +22,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from mnist_lab.callbacks import CsvLogger, GracefulStop, WeightAverage
 from mnist_lab.classifier import DigitClassifier
 from mnist_lab.data import DigitsDataModule
-from mnist_lab.data.augment import Augmentation
+from mnist_lab.data.batches import Augmentation
 from mnist_lab.errors import UserError
 from mnist_lab.networks.layers import multiply_adds
 from mnist_lab.runs.directory import Launch

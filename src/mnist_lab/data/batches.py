@@ -2,15 +2,26 @@
 
 import math
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mnist_lab.data.augment import Augmentation
-
 _BLOCK = 1000  # images made ready at a time: enough to spread the cost of a call, few enough to stay in the cache
+
+
+class Augmentation(ABC):
+    """``augment(images, augment.draw(len(images), generator))``."""
+
+    @abstractmethod
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """What happens to each of ``count`` images: a row (count, k) for each, on the CPU."""
+
+    @abstractmethod
+    def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Images float32 (n, 28, 28), intensities in [0, 1], and their rows (n, k) -> new images of the same shape."""
 
 
 class Batches:

@@ -8,8 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from mnist_lab.data.augment import Augmentation
-from mnist_lab.data.batches import Batches
+from mnist_lab.data.batches import Augmentation, Batches
 from mnist_lab.data.sources import load
 
 

@@ -5,23 +5,11 @@ an image's pixels depend on nothing but the image and its row of that; so neithe
 number of processes changes a bit.
 """
 
-from abc import ABC, abstractmethod
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class Augmentation(ABC):
-    """``augment(images, augment.draw(len(images), generator))``."""
-
-    @abstractmethod
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """What happens to each of ``count`` images: a row (count, k) for each, on the CPU."""
-
-    @abstractmethod
-    def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """Images float32 (n, 28, 28), intensities in [0, 1], and their rows (n, k) -> new images of the same shape."""
+from mnist_lab.data.batches import Augmentation
 
 
 class Shift(Augmentation):

@@ -7,8 +7,8 @@ import torch
 from conftest import Lab
 from torch import Tensor
 
+from mnist_lab.augment import Affine, Augmentation, Elastic, Shift, affine_maps
 from mnist_lab.data import Batches, DigitsDataModule
-from mnist_lab.data.augment import Affine, Augmentation, Elastic, Shift, affine_maps
 from mnist_lab.errors import UserError
 
 IMAGES = torch.rand(60, 28, 28, generator=torch.Generator().manual_seed(0))
