@@ -7,18 +7,26 @@ import torch
 from conftest import Lab
 from torch import Tensor
 
-from mnist_lab.augment import Affine, Augmentation, Elastic, Shift, affine_maps
+from mnist_lab.augment import Affine, Elastic, Handwriting, Shift, affine_maps
 from mnist_lab.data import Batches, DigitsDataModule
+from mnist_lab.data.batches import Augmentation
 from mnist_lab.errors import UserError
 
 IMAGES = torch.rand(60, 28, 28, generator=torch.Generator().manual_seed(0))
-KINDS: dict[str, Augmentation] = {"shift": Shift(3), "affine": Affine(30, 0.3, 0.2, 0.3, 3), "elastic": Elastic()}
+LABELS = torch.arange(60) % 10
+KINDS: dict[str, Augmentation] = {
+    "shift": Shift(3),
+    "affine": Affine(30, 0.3, 0.2, 0.3, 3),
+    "elastic": Elastic(),
+    "drawn": Handwriting(),
+}
 
 
 def mapped(**changes: float) -> Tensor:
     """The images after exactly these changes."""
     same = {"degrees": 0.0, "width": 1.0, "height": 1.0, "shear": 0.0, "right": 0.0, "down": 0.0}
-    return Affine()(IMAGES, affine_maps(**{name: torch.full((60,), value) for name, value in (same | changes).items()}))
+    maps = affine_maps(**{name: torch.full((60,), value) for name, value in (same | changes).items()})
+    return Affine()(IMAGES, LABELS, maps)
 
 
 def moved(images: Tensor, down: int, right: int) -> Tensor:
@@ -58,7 +66,7 @@ def test_scale_and_shear_by_hand() -> None:
 
 def test_whole_pixels_are_moved_without_rounding() -> None:
     augment, drawn = Shift(1), torch.tensor([[down, right] for down in (-1, 0, 1) for right in (-1, 0, 1)])
-    for row, image, result in zip(drawn.tolist(), IMAGES[:9], augment(IMAGES[:9], drawn), strict=True):
+    for row, image, result in zip(drawn.tolist(), IMAGES[:9], augment(IMAGES[:9], LABELS[:9], drawn), strict=True):
         assert torch.equal(result, moved(image[None], *row)[0])
 
 
@@ -71,26 +79,48 @@ def test_all_of_the_range_is_drawn_and_nothing_beyond() -> None:
     sizes = 1 / Affine(degrees=0, scale=0.25, shift=0).draw(1000, torch.Generator().manual_seed(0))[:, 0]
     assert 0.8 <= sizes.min() < 0.81 < 1.24 < sizes.max() <= 1.25
     nothing = Elastic(pixels=0, degrees=0, scale=0, stretch=0, shear=0, shift=0)
-    torch.testing.assert_close(nothing(IMAGES, nothing.draw(60, torch.Generator())), IMAGES, rtol=0, atol=1e-5)
+    torch.testing.assert_close(nothing(IMAGES, LABELS, nothing.draw(60, torch.Generator())), IMAGES, rtol=0, atol=1e-5)
 
 
 def test_no_pixel_of_an_elastic_image_comes_from_further_than_it_may() -> None:
     line = torch.arange(28.0).expand(200, 28, 28)  # the intensity says the column
     augment = Elastic(pixels=2, degrees=0, scale=0, stretch=0, shear=0, shift=0)
-    distance = (augment(line, augment.draw(200, torch.Generator().manual_seed(0))) - line)[:, 3:-3, 3:-3].abs()
+    drawn = augment.draw(200, torch.Generator().manual_seed(0))
+    distance = (augment(line, LABELS, drawn) - line)[:, 3:-3, 3:-3].abs()
     assert 1 < distance.max() <= 2.001
     neighbours = (distance[:, :, 1:] - distance[:, :, :-1]).abs()
     assert neighbours.max() < 0.8  # smooth
+
+
+def test_some_ones_get_an_upstroke_and_stay_centred() -> None:
+    bars = torch.zeros(200, 28, 28)
+    bars[:, 4:24, 13:16] = 1.0
+    labels = torch.arange(200) % 2 * 6 + 1  # ones and sevens
+    still = {"pixels": 0, "degrees": 0, "scale": 0, "stretch": 0, "shear": 0, "shift": 0}
+    augment = Handwriting(upstrokes=0.5, **still)
+    written = augment(bars, labels, augment.draw(200, torch.Generator().manual_seed(0)))
+    changed = ((written - bars).abs().amax(dim=(1, 2)) > 0.5).tolist()
+    assert not any(changed[1::2])  # the sevens
+    assert 35 < sum(changed) < 65
+    for image in written[torch.tensor(changed)]:
+        rows, columns = (image > 0.5).nonzero().unbind(1)
+        assert columns.max() - columns.min() >= 4
+        assert rows.max() - rows.min() in (19, 20, 21)  # as tall as it was
+        mass = torch.stack([(image.sum(axis) * torch.arange(28)).sum() / image.sum() for axis in (0, 1)])
+        torch.testing.assert_close(mass, torch.tensor([14.0, 13.5]), rtol=0, atol=0.3)
+    none = Handwriting(upstrokes=0, **still)
+    torch.testing.assert_close(none(bars, labels, none.draw(200, torch.Generator())), bars, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_depends_on_its_own_row_only(kind: str) -> None:
     augment = KINDS[kind]
     drawn = augment.draw(60, torch.Generator().manual_seed(1))
-    together = augment(IMAGES, drawn)
+    together = augment(IMAGES, LABELS, drawn)
     assert not torch.allclose(together, IMAGES, atol=0.1)
     for size in (1, 2, 3, 7, 59):
-        parts = [augment(*part) for part in zip(IMAGES.split(size), drawn.split(size), strict=True)]
+        of_each = (every.split(size) for every in (IMAGES, LABELS, drawn))
+        parts = [augment(*part) for part in zip(*of_each, strict=True)]
         assert torch.equal(torch.cat(parts), together)
 
 

@@ -13,15 +13,15 @@ _BLOCK = 1000  # images made ready at a time: enough to spread the cost of a cal
 
 
 class Augmentation(ABC):
-    """``augment(images, augment.draw(len(images), generator))``."""
+    """``augment(images, labels, augment.draw(len(images), generator))``."""
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """What happens to each of ``count`` images: a row (count, k) for each, on the CPU."""
 
     @abstractmethod
-    def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """Images float32 (n, 28, 28), intensities in [0, 1], and their rows (n, k) -> new images of the same shape."""
+    def __call__(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
+        """Images float32 (n, 28, 28) in [0, 1], labels (n,) and their rows (n, k) -> new images of the same shape."""
 
 
 class Batches:
@@ -87,7 +87,7 @@ class Batches:
                 part[chosen] if order is None else part.index_select(0, order[chosen])  # 9 times as fast as []
                 for part in (self.images, self.labels)
             )
-            ready = self._ready(images, None if drawn is None else drawn[chosen])
+            ready = self._ready(images, labels, None if drawn is None else drawn[chosen])
             for batch in zip(torch.split(ready, size), torch.split(labels, size), strict=True):
                 self._served += 1
                 if self.world_size > 1:  # this rank's part; parts differ by one image at most
@@ -95,12 +95,12 @@ class Batches:
                     batch = batch[0][low:high], batch[1][low:high]
                 yield batch
 
-    def _ready(self, images: Tensor, drawn: Tensor | None) -> Tensor:
+    def _ready(self, images: Tensor, labels: Tensor, drawn: Tensor | None) -> Tensor:
         is_copy = images.dtype == torch.uint8  # which may be changed in place
         if is_copy:
             images = images.float().div_(255)
         if self.augment and drawn is not None:
-            images, is_copy = self.augment(images, drawn), True
+            images, is_copy = self.augment(images, labels, drawn), True
         if (self.mean, self.std) != (0.0, 1.0):
             images = (images.sub_(self.mean) if is_copy else images - self.mean).div_(self.std)
         return images.unsqueeze(1)
