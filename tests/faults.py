@@ -462,12 +462,12 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "a run stopped by a signal at a random moment": Fault(kills, 50, 2),
+    "a run stopped by a signal at a random moment": Fault(kills, 50, 1),
     "a disk that fills up": Fault(full_disks, 20, 0),
     "a damaged checkpoint": Fault(damaged_checkpoints, 200, 20),
     "a damaged data file": Fault(damaged_data, 200, 20),
     "a download that fails": Fault(failed_downloads, 21, 7),
-    "runs started together": Fault(concurrent_starts, 20, 3),
+    "runs started together": Fault(concurrent_starts, 20, 2),
     "a NaN on one of several processes": Fault(nan_on_one_process, 20, 2, slow=True),
     "a process of several stopped at a random moment": Fault(stopped_processes, 20, 6, slow=True),
     "two resumes at once": Fault(two_resumes, 20, 1, slow=True),

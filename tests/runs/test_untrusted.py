@@ -130,6 +130,7 @@ def test_a_checkpoint_of_another_network_is_named(stranger: Path, lab: Lab) -> N
     assert mnist_lab.load(stranger).result.status == "done"  # a test that fails changes nothing
 
 
+@pytest.mark.slow
 def test_too_large_a_batch_names_one_to_try(train: Train) -> None:
     options = ["model=convnet", "data=fake", "data.generated=[40000, 100]", "data.batch_size=30000", "trainer=debug"]
     run = train(*options, limit=8 << 30)

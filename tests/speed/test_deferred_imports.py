@@ -117,7 +117,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("used", [pytest.param("before", marks=pytest.mark.slow), "after"])
+@pytest.mark.slow
+@pytest.mark.parametrize("used", ["before", "after"])
 def test_the_compiler_does_what_it_does_without(used: str) -> None:
     """``before``: used before Lightning is imported; ``after``: when torch has been trained with already."""
     lightning = "import torch\nimport pytorch_lightning as pl\n"
