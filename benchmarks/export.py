@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 import mnist_lab
-from mnist_lab.explore.export import Forward, Recogniser, by_onnxruntime, by_torch, export, test_data
+from mnist_lab.explore.export import Forward, Recogniser, by_onnxruntime, by_torch, export
+from mnist_lab.explore.familiar import digits_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from speed import KEPT, ROOT, in_turn, machine, number, ratio
@@ -62,7 +63,7 @@ def rows(directories: list[Path], other: Path | None, folder: Path) -> list[list
     for directory in directories:
         run = mnist_lab.load(directory)
         name = f"{run.result.model}, `{run.result.name}`"
-        data = test_data(run)
+        data = digits_of(run)
         here: dict[str, Any] = {}
         for form, int8 in (("float32", False), ("int8", True)):
             path = folder / f"{form}.onnx"

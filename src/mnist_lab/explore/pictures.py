@@ -16,7 +16,7 @@ from PIL import Image
 from mnist_lab.errors import UserError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".npy", "idx3-ubyte", ".gz")
-_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run programs, or are no pictures
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run programs, or are no pictures
 
 
 def find(words: Iterable[str]) -> list[str]:
@@ -27,10 +27,10 @@ def find(words: Iterable[str]) -> list[str]:
         if path.is_dir():
             inside = sorted(str(file) for file in path.rglob("*") if file.name.lower().endswith(_SUFFIXES))
         else:
-            inside = [word] if word == "-" or path.exists() else sorted(glob(str(path), recursive=True))  # noqa: PTH207
+            inside = [] if word == "-" or path.exists() else sorted(glob(str(path), recursive=True))  # noqa: PTH207
+            inside = inside or [word]  # what is missing is told when its turn comes
         if not inside:
-            lacks = "has no pictures in it" if path.is_dir() else "does not exist"
-            raise UserError(f"{word}: {lacks}; name files, folders, patterns, or - for standard input")
+            raise UserError(f"{word}: has no pictures in it; name files, folders, patterns, or - for standard input")
         found += inside
     return found
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from mnist_lab.data.sources import DIGITS
 from mnist_lab.errors import UserError
 from mnist_lab.explore import normalize, pictures
 from mnist_lab.explore.familiar import Familiar, familiar
-from mnist_lab.runs.run import Run, load, probabilities
+from mnist_lab.runs.run import Run, load, probabilities, read_result
 
 _BATCH = 256
 _STRANGE = "unlike what the network was trained on"
@@ -92,15 +93,19 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "files", nargs="+", metavar="FILES", help="pictures, .npy, IDX, folders, patterns; - is standard input"
     )
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that RUN names")
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="its weights (%(default)s)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an object a line")
     form.add_argument("--csv", action="store_true")
     args = parser.parse_args(words)
-    run, files, failures = load(args.run), pictures.find(args.files), 0
-    if run.result.status != "done":
+    if Path(args.run).is_file():
+        raise UserError(f"{args.run}: is a file; the directory of a run comes first, then the pictures")
+    run, files, failures = load(args.run, args.trust), pictures.find(args.files), 0
+    run.config  # noqa: B018  # says whom it does not trust, before any answer
+    if (status := read_result(run.directory).status) != "done":
         step = run.checkpoint(args.checkpoint).step
-        _say(f"warning: {args.run}: the run is {run.result.status}; these are its weights at step {step:,}")
+        _say(f"warning: {args.run}: the run is {status}; these are its weights at step {step:,}")
     known = None
     try:
         known = familiar(run)
@@ -120,6 +125,8 @@ def main(words: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if failures:
+        _say(f"error: {failures} of {len(files)} files could not be read")
     return 1 if failures else 0
 
 
@@ -129,7 +136,7 @@ def _say(line: str) -> None:
 
 def _write_json(answers: Iterable[Answer], _: int) -> None:
     for answer in answers:
-        print(json.dumps(dataclasses.asdict(answer), ensure_ascii=False))
+        print(json.dumps(dataclasses.asdict(answer), ensure_ascii="utf" not in sys.stdout.encoding.lower()))
 
 
 def _write_csv(answers: Iterable[Answer], _: int) -> None:

@@ -60,7 +60,7 @@ def register_resolvers() -> None:
 def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     """What the run is called: ``name``, else the experiment, else the model.
 
-    Raises UserError for a name that is not one part of a path, on any system: it would lead out of outputs/.
+    Raises UserError for a name that is not one part of a path: it would lead out of outputs/.
     """
     name, experiment = cfg.get("name"), choices.get("experiment")
     if name is None:
@@ -70,14 +70,23 @@ def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     return str(name)
 
 
-def find_run(path: str | Path) -> Path:
+def find_run(path: str | Path, trained: bool = False) -> Path:
     """``path``; where its last part is ``latest``, the run beside it that was started, or went on, last.
 
-    A word and not a link, since everything that follows links, such as TensorBoard, would show that run twice.
+    ``trained`` prefers those that have kept weights. A word and not a link, since everything that follows links, such
+    as TensorBoard, would show that run twice. Raises UserError where there is no run beside it.
     """
     path = Path(path).expanduser()
-    started = [] if path.name != "latest" or path.exists() else list(path.parent.glob(f"*/{CONFIG}"))
-    return max(started, key=lambda config: (config.stat().st_mtime_ns, config)).parent if started else path
+    if path.name != "latest" or path.exists():
+        return path
+    started = sorted(path.parent.glob(f"*/{CONFIG}"), key=lambda config: (config.stat().st_mtime_ns, config))
+    if not started:
+        others = sorted({config.parents[1].name for config in path.parent.parent.glob(f"*/*/{CONFIG}")})
+        there = f"; there are runs of {', '.join(others)}" if others else ""
+        raise UserError(f"{path}: there is no run in {path.parent}{there}")
+    runs = [config.parent for config in started]
+    kept = [run for run in runs if (run / "checkpoints" / "last.ckpt").exists()] if trained else []
+    return (kept or runs)[-1]
 
 
 def run_directory(resume: str) -> Path:
@@ -85,7 +94,7 @@ def run_directory(resume: str) -> Path:
 
     Raises UserError where there is no run.
     """
-    path = find_run(str(resume))
+    path = find_run(str(resume), trained=True)
     folder = path.parent.parent if path.suffix == ".ckpt" else path
     for needed in {path, folder, folder / CONFIG}:
         if not needed.exists():
@@ -121,7 +130,7 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises UserError for any other change, saying what differs.
     """
     own = read_run_config(run_directory(cfg.resume), list(cfg.trust))
-    cfg.resume = str(find_run(str(cfg.resume)))
+    cfg.resume = str(find_run(str(cfg.resume), trained=True))
     keys = ["resume", "trust", *(override.split("=")[0].lstrip("+~") for override in overrides)]
     if root := own.data.get("root"):  # the data may have moved since: what is said now wins, or a folder that is gone
         moved = "data.root" in keys or "MNIST_LAB_DATA" in os.environ or not Path(root).expanduser().exists()
@@ -177,6 +186,6 @@ def _check_target(name: str, path: Path, trust: Sequence[str]) -> None:
         other = "a run of another version of mnist_lab cannot go on; " if name.startswith("mnist_lab.") else ""
         raise UserError(
             f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; {other}"
-            "where it is your own, allow its package with trust=[package], in Python with "
-            'mnist_lab.load(run, trust=["package"])'
+            "where it is your own, allow its package: trust=[package] for train.py, --trust package for predict and "
+            'export, in Python mnist_lab.load(run, trust=["package"])'
         )

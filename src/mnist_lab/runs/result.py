@@ -132,7 +132,8 @@ def command(run_dir: Path, options: str = "") -> str:
 
 def next_commands(run_dir: Path) -> str:
     """What to try after a run."""
+    dashboard = f"  tensorboard --logdir {shlex.quote(short_path(run_dir))}\n" if any(run_dir.glob("events.*")) else ""
     return (
-        f"next:\n  tensorboard --logdir {shlex.quote(short_path(run_dir))}\n  {command(run_dir, 'fit=false ')}\n"
+        f"next:\n{dashboard}  {command(run_dir, 'fit=false ')}\n"
         "  python train.py --multirun model=softmax,mlp_relu seed=0,1,2"
     )

@@ -102,7 +102,7 @@ class Run:
     """
 
     def __init__(self, run_dir: str | Path, trust: Sequence[str] | None = ()):
-        self.directory, self.trust = directory.find_run(run_dir).absolute(), trust
+        self.directory, self.trust = directory.find_run(run_dir, trained=True).absolute(), trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory)!r})"
@@ -148,7 +148,9 @@ class Run:
     @property
     def data(self) -> str:
         """The name of the data set it was trained on."""
-        return self.result.data or str(self.config.data.dataset)
+        with contextlib.suppress(UserError):  # without result.json, what the config says
+            return self.result.data or str(self.config.data.dataset)
+        return str(self.config.data.dataset)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -169,9 +171,14 @@ class Run:
 
 def probabilities(network: "nn.Module", images: Any) -> "np.ndarray[Any, Any]":
     """Of each class (n, 10), for images as :meth:`Run.predict` takes them, in batches of 1,000."""
+    import numpy as np
     import torch
 
-    values = torch.as_tensor(images)
+    try:
+        values = torch.tensor(np.ascontiguousarray(images))
+    except (TypeError, ValueError, RuntimeError) as error:
+        said = f"predict: {type(images).__name__} is no array of images"
+        raise UserError(f"{said}; mnist_lab.explore.normalize.from_picture makes one of a picture") from error
     if values.ndim != 3 or values.shape[1:] != (28, 28):
         raise UserError(f"predict: images of shape {tuple(values.shape)}; they must be (n, 28, 28)")
     values = values / 255 if values.dtype == torch.uint8 else values.float()

@@ -91,7 +91,10 @@ def group(runs: Runs) -> tuple[list[str], list[Row]]:
     because its result is damaged or it died before it began, has no row.
     """
     runs = {folder: result for folder, result in runs.items() if result.settings}
-    settings = [result.settings | {"model": result.model, "name": result.name} for result in runs.values()]
+    settings = [
+        result.settings | {"name": result.name} | ({"model": result.model} if result.model != "other" else {})
+        for result in runs.values()
+    ]
     keys = dict.fromkeys(key for one in settings for key in one if key not in ("seed", "name"))
     differing = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
     rows: dict[str, Row] = {}
@@ -209,6 +212,8 @@ def _measured(measure: str, mean: float | None, std: float | None) -> str:
 def table(runs: Runs, markdown: bool = False, every_run: bool = False) -> str:
     """The table as text, with the notes below it."""
     lines = run_cells(runs) if every_run else cells(runs)
+    if len(lines) == 1:
+        return "\n".join(["no run has a result yet", *notes(runs)])
     if markdown:
         lines.insert(1, ["---"] * len(lines[0]))
         rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

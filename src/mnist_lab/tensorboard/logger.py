@@ -41,6 +41,10 @@ class TensorBoard(TensorBoardLogger):
         """Tag ``val_loss`` as ``loss/val`` and so on. The first call, as training begins, adds layout and config."""
         if self._layout:
             self.experiment.add_custom_scalars(_LAYOUT)
+        if self._layout or self._config:
+            # What goes wrong in the thread that writes, on a full disk say, is raised by the next call: that will do.
+            writer: Any = self.experiment._get_file_writer().event_writer
+            writer._async_writer._worker._invoke_excepthook = lambda *_: None
         if self._config and (path := Path(self.save_dir) / "config.yaml").exists():
             code = textwrap.indent(path.read_text(encoding="utf-8").rstrip("\n"), "    ")  # code in Markdown
             self.experiment.add_text("config", code, self._first_step)
