@@ -79,7 +79,7 @@ def _normalized(
             for name, picture in pictures.read(file):
                 yield name, normalize.from_picture(picture, digits)
         except Exception as error:  # whatever a damaged file makes of Pillow and NumPy
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
             line = said if isinstance(error, UserError) else f"{file}: cannot be read as a picture ({said})"
             if failed is None:
                 raise UserError(line) from error
