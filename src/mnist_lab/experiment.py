@@ -25,9 +25,10 @@ from mnist_lab.data import DigitsDataModule
 from mnist_lab.data.batches import Augmentation
 from mnist_lab.errors import UserError
 from mnist_lab.networks.layers import multiply_adds
-from mnist_lab.runs.directory import Launch
+from mnist_lab.runs.directory import Launch, checkpoint_path
+from mnist_lab.runs.processes import usable_cores
 from mnist_lab.runs.result import Result
-from mnist_lab.runs.run import Checkpoint, checkpoint_path, find_checkpoint
+from mnist_lab.runs.run import Checkpoint, find_checkpoint
 from mnist_lab.schedules import Schedule
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def _check_processes(trainer: pl.Trainer, model: DigitClassifier, given: str, la
     if launch.in_process:
         raise UserError(f"{given}: several processes are started by train.py only; here, set trainer.devices=1")
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if on_cpu and trainer.num_devices > cores and "OMP_NUM_THREADS" not in os.environ:
         more = "or let more share them, with OMP_NUM_THREADS=1 in the environment"
         raise UserError(f"{given}: there are only {cores} cores here; use no more processes, {more}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.run import checkpoint_path
+from mnist_lab.runs.directory import checkpoint_path
 
 
 class Checkpoints(pl.Callback):

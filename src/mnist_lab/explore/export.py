@@ -8,7 +8,6 @@ whole test set and compared with torch.
 import argparse
 import io
 import json
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +20,11 @@ from torch import Tensor, nn
 
 from mnist_lab.data.sources import Digits
 from mnist_lab.errors import UserError, require_extra, short_path
+from mnist_lab.explore.chosen import add_run, open_run
 from mnist_lab.explore.familiar import digits_of
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.run import Run, load, read_result
+from mnist_lab.runs.run import Run, read_result
 
-FORMATS = ("onnx", "pt2")
 TOLERANCE = 1e-4  # between logits
 BATCHES = (1, 7, 1000)  # sizes that a dynamic batch is tried with
 CALIBRATION_IMAGES = 1000
@@ -128,10 +127,8 @@ def compare(expected: Forward, exported: Forward, data: Digits, size: int) -> Co
     starts = [*range(0, len(images), BATCHES[-1])]
     for first, length in [*((0, size) for size in BATCHES[:-1]), *((start, BATCHES[-1]) for start in starts)]:
         batch = images[first : first + length]
-        (wanted, _), (logits, probabilities) = expected(batch), exported(batch)
-        shifted = np.exp(wanted - wanted.max(1, keepdims=True))
-        off = np.abs(probabilities - shifted / shifted.sum(1, keepdims=True)).max()
-        distance = max(distance, float(np.abs(logits - wanted).max()), float(off))
+        (wanted, chances), (logits, probabilities) = expected(batch), exported(batch)
+        distance = max(distance, *(float(np.abs(pair).max()) for pair in (logits - wanted, probabilities - chances)))
         if length == BATCHES[-1]:
             same += int((logits.argmax(1) == wanted.argmax(1)).sum())
             correct += int((logits.argmax(1) == labels[first : first + length]).sum())
@@ -208,19 +205,12 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m mnist_lab.export", description="Write a trained network to a file."
     )
-    parser.add_argument("run", help="a run directory")
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that the run names"
-    )
-    parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: %(default)s; pt2: for torch.export")
+    add_run(parser)
+    parser.add_argument("--format", choices=OPEN, default="onnx", help="default: %(default)s; pt2: for torch.export")
     parser.add_argument("--int8", action="store_true", help="quantise to 8 bits (onnx)")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="its weights (%(default)s)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model.<format> in the run directory")
     arguments = parser.parse_args(words)
-    run = load(arguments.run, arguments.trust)
-    if (status := read_result(run.directory).status) != "done":
-        step = run.checkpoint(arguments.checkpoint).step
-        print(f"warning: the run is {status}; these are its weights at step {step:,}", file=sys.stderr)
+    run = open_run(arguments)
     name = f"model.int8.{arguments.format}" if arguments.int8 else f"model.{arguments.format}"
     path = arguments.output or run.directory / name
     found = export(run, path, arguments.format, which=arguments.checkpoint, int8=arguments.int8)

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from mnist_lab.data.sources import DIGITS
 from mnist_lab.errors import UserError
 from mnist_lab.explore import normalize, pictures
+from mnist_lab.explore.chosen import add_run, open_run
 from mnist_lab.explore.familiar import Familiar, familiar
-from mnist_lab.runs.run import Run, load, probabilities, read_result
+from mnist_lab.runs.run import Run, probabilities
 
 _BATCH = 256
 _STRANGE = "unlike what the network was trained on"
@@ -89,23 +90,17 @@ def _normalized(
 def main(words: list[str] | None = None) -> int:
     """Run the command line, or ``words`` in its place: the exit code, 1 where a file could not be read."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lab.predict", description="Recognise pictures.")
-    parser.add_argument("run", metavar="RUN", help="directory of a run")
+    add_run(parser)
     parser.add_argument(
         "files", nargs="+", metavar="FILES", help="pictures, .npy, IDX, folders, patterns; - is standard input"
     )
-    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that RUN names")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="its weights (%(default)s)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="an object a line")
     form.add_argument("--csv", action="store_true")
     args = parser.parse_args(words)
     if Path(args.run).is_file():
         raise UserError(f"{args.run}: is a file; the directory of a run comes first, then the pictures")
-    run, files, failures = load(args.run, args.trust), pictures.find(args.files), 0
-    run.config  # noqa: B018  # says whom it does not trust, before any answer
-    if (status := read_result(run.directory).status) != "done":
-        step = run.checkpoint(args.checkpoint).step
-        _say(f"warning: {args.run}: the run is {status}; these are its weights at step {step:,}")
+    run, files, failures = open_run(args), pictures.find(args.files), 0
     known = None
     try:
         known = familiar(run)

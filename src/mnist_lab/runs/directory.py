@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -70,6 +71,16 @@ def run_name(cfg: DictConfig, choices: Mapping[str, Any]) -> str:
     return str(name)
 
 
+def checkpoint_path(run_dir: Path, name: str) -> Path:
+    """Where a checkpoint lies: ``last``, ``previous`` (the last before it), ``best``, ``before_nan``."""
+    return run_dir / "checkpoints" / f"{name}.ckpt"
+
+
+def run_lock(run_dir: Path) -> FileLock:
+    """The lock that a process holds while it works on the run. It is had at once, or raises filelock's Timeout."""
+    return FileLock(run_dir / ".lock", timeout=0, fallback_to_soft=False)
+
+
 def find_run(path: str | Path, trained: bool = False) -> Path:
     """``path``; where its last part is ``latest``, the run beside it that was started, or went on, last.
 
@@ -85,7 +96,7 @@ def find_run(path: str | Path, trained: bool = False) -> Path:
         there = f"; there are runs of {', '.join(others)}" if others else ""
         raise UserError(f"{path}: there is no run in {path.parent}{there}")
     runs = [config.parent for config in started]
-    kept = [run for run in runs if (run / "checkpoints" / "last.ckpt").exists()] if trained else []
+    kept = [run for run in runs if checkpoint_path(run, "last").exists()] if trained else []
     return (kept or runs)[-1]
 
 
@@ -129,8 +140,8 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
     Raises UserError for any other change, saying what differs.
     """
-    own = read_run_config(run_directory(cfg.resume), list(cfg.trust))
     cfg.resume = str(find_run(str(cfg.resume), trained=True))
+    own = read_run_config(run_directory(cfg.resume), list(cfg.trust))
     keys = ["resume", "trust", *(override.split("=")[0].lstrip("+~") for override in overrides)]
     if root := own.data.get("root"):  # the data may have moved since: what is said now wins, or a folder that is gone
         moved = "data.root" in keys or "MNIST_LAB_DATA" in os.environ or not Path(root).expanduser().exists()

@@ -6,13 +6,12 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,10 +23,11 @@ from mnist_lab.config import check, config_folder, flatten_config
 from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error, open_console
 from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
-from mnist_lab.runs.directory import Launch
+from mnist_lab.runs.directory import Launch, checkpoint_path, run_lock
+from mnist_lab.runs.processes import when_orphaned
 from mnist_lab.runs.provenance import provenance
 from mnist_lab.runs.result import Result, command, next_commands
-from mnist_lab.runs.run import Run, checkpoint_path, read_result
+from mnist_lab.runs.run import Run, read_result
 
 log = logging.getLogger(__name__)
 one_at_a_time = threading.RLock()  # Hydra's state, the random generators, warnings and log levels are the process's
@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> float | None:
     if not experiment.is_rank_zero():
         logging.getLogger().setLevel(logging.ERROR)
         if first != os.getpid():
-            threading.Thread(target=_end_with, args=(first,), daemon=True).start()
+            when_orphaned(first, lambda: os._exit(0))  # it would wait for the first one in vain
     hydra = HydraConfig.get()
     run_dir, in_sweep = Path(hydra.runtime.output_dir), hydra.mode == RunMode.MULTIRUN
     with contextlib.nullcontext() if in_sweep else exit_on_user_error():
@@ -58,13 +58,6 @@ def run(cfg: DictConfig) -> float | None:
             ended = record(cfg, launch)
     log.info(ended.table(run_dir) if in_sweep else f"{ended.table(run_dir)}\n{next_commands(run_dir)}")
     return ended.best_val_accuracy
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended: it would wait for it in vain."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
 
 
 def run_in_process(*overrides: str) -> Run:
@@ -136,7 +129,7 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         ended = replace(ended, status="interrupted") if ended.status == "running" else before
         go_on = f"go on with: {command(run_dir)}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
-        if not experiment.is_rank_zero():  # rank zero says how it ended; Lightning would kill it for another exit code
+        if not leads:  # rank zero says how it ended; Lightning would kill it for another exit code
             sys.exit(0)
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
     except BaseException as error:
@@ -156,7 +149,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
 
     Raises UserError where another has it. A file system without locks is warned of.
     """
-    lock = FileLock(run_dir / ".lock", timeout=0, fallback_to_soft=False)
+    lock = run_lock(run_dir)
     try:
         if experiment.is_rank_zero():
             lock.acquire()

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError
 from mnist_lab.runs import directory, metrics
+from mnist_lab.runs.directory import checkpoint_path
 from mnist_lab.runs.metrics import Metrics
 from mnist_lab.runs.result import Result
 
@@ -30,11 +31,6 @@ class Checkpoint(NamedTuple):
 
     path: Path
     step: int
-
-
-def checkpoint_path(run_dir: Path, name: str) -> Path:
-    """Where a checkpoint lies: ``last``, ``previous`` (the last before it), ``best``, ``before_nan``."""
-    return run_dir / "checkpoints" / f"{name}.ckpt"
 
 
 class DamagedCheckpoint(Exception):  # noqa: N818

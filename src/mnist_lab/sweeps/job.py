@@ -10,9 +10,9 @@ from omegaconf import DictConfig
 
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import Pruned, UserError
-from mnist_lab.runs.directory import CONFIG, MAY_CHANGE
+from mnist_lab.runs.directory import CONFIG, MAY_CHANGE, checkpoint_path
 from mnist_lab.runs.result import FILE
-from mnist_lab.runs.run import checkpoint_path, read_result
+from mnist_lab.runs.run import read_result
 
 log = logging.getLogger(__name__)
 _LIFECYCLE = "mnist_lab.runs.lifecycle"  # the name of a log: how the run ended, and how it alone goes on

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab.errors import UserError, describe, require_extra, short_path
 from mnist_lab.runs.directory import register_resolvers
+from mnist_lab.runs.processes import usable_cores, when_orphaned
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.sweeps import at_least_one
 from mnist_lab.sweeps.job import SweepJob, train
@@ -206,7 +206,7 @@ class Workers(JobLauncher):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if hasattr(os, "setpgid"):
             os.setpgid(0, 0)  # the terminal's Ctrl-C is for the sweep, which passes it on, once
-            threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+            when_orphaned(parent, lambda: os.kill(os.getpid(), signal.SIGTERM))  # which saves the job in hand
         with contextlib.suppress(KeyboardInterrupt):
             while job := connection.recv():
                 connection.send(self(job))
@@ -252,16 +252,9 @@ class Workers(JobLauncher):
             worker.process.kill()
 
 
-def _end_with(parent: int) -> None:
-    """Stop this process, saving the job in hand, when its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def _divide_cores(jobs: int | None) -> int:
     """How many jobs run at once (None: one a core). Divides the cores between them, unless OMP_NUM_THREADS is set."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     jobs = at_least_one("hydra.launcher.jobs", jobs or cores)
     os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(cores // jobs, 1))
     return jobs

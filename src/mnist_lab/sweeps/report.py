@@ -3,6 +3,7 @@
 Runs that differ only in their seed share a row. Only ``result.json`` files are read, so thousands take a second.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,9 +11,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mnist_lab.errors import UserError, short_path
+from mnist_lab.runs.directory import run_lock
 from mnist_lab.runs.result import FILE, Result
 
 # The fields of Result that are compared, and what heads their columns.
@@ -72,16 +74,17 @@ def collect(folders: list[Path]) -> Runs:
 
 def state(folder: Path, result: Result) -> str:
     """How the run stands. Its process may have been killed, and cannot say so: it held the lock of its directory."""
-    lock = folder / ".lock"
-    if result.status != "running" or not lock.exists():
-        return "killed or still running" if result.status == "running" else result.status
-    try:
-        with FileLock(lock, timeout=0):
-            return "killed"
-    except Timeout:
-        return "running"
-    except OSError:
-        return "killed or still running"
+    if result.status != "running":
+        return result.status
+    lock = run_lock(folder)
+    with contextlib.suppress(OSError, NotImplementedError):
+        if Path(lock.lock_file).exists():
+            try:
+                with lock:
+                    return "killed"
+            except Timeout:
+                return "running"
+    return "killed or still running"
 
 
 def group(runs: Runs) -> tuple[list[str], list[Row]]:

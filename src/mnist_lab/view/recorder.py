@@ -22,6 +22,7 @@ from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
 from mnist_lab.errors import short_path
 from mnist_lab.mosaic import Array, as_bytes
+from mnist_lab.runs.processes import usable_cores
 from mnist_lab.view import backends, recording
 from mnist_lab.view.recording import BANDS
 
@@ -77,8 +78,7 @@ class ViewRecorder(pl.Callback):
         recording.remove_after(run_dir, from_step)
         # Where training leaves a core free, drawing may use a part of that; elsewhere it takes little from training,
         # and least for files, which nobody waits for.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        core_is_free = cores > torch.get_num_threads()
+        core_is_free = usable_cores() > torch.get_num_threads()
         cpu_fraction = 0.3 if core_is_free else 0.01 if self.backend == "file" else 0.02
         command = [sys.executable, "-m", "mnist_lab.view", str(run_dir), "--backend", self.backend]
         command += ["--live", str(cpu_fraction)]

@@ -1,0 +1,22 @@
+"""The process itself: the cores it may use, and the process that started it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def when_orphaned(parent: int, do: Callable[[], None]) -> None:
+    """Call ``do``, in a thread, when the process ``parent``, which started this one, has ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        do()
+
+    threading.Thread(target=watch, daemon=True).start()
