@@ -28,7 +28,7 @@ CORE = {
     "runs/processes.py": "the cores to be had, the end of a parent process",
     "runs/atomic.py": "files that are there as a whole or not at all",
 }
-EXTRAS = ("augment.py", "tensorboard/", "view/", "sweeps/", "speed/", "explore/")
+EXTRAS = ("augment.py", "tensorboard/", "view/", "sweeps/", "speed/", "explore/", "page/")
 # Version 0.1, counted when its files were sorted into the places they have now.
 BEFORE = {
     "the core": 2588,
