@@ -8,7 +8,6 @@ import shutil
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ AXES = {"x": {"label": "step", "integer": True}, "y": {"label": "accuracy", "min
 HARNESS = """<script>
   window.errors = [];
   for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
-    addEventListener(kind, (event) => errors.push(String(event.message ?? event.reason ?? event.violatedDirective)), true);
+    addEventListener(kind, (e) => errors.push(String(e.message ?? e.reason ?? e.violatedDirective)), true);
   console.error = console.warn = (...words) => errors.push(words.join(" "));
   window.begin = (options, width = 600, height = 320) => {
     const place = document.createElement("div");
@@ -162,14 +161,11 @@ def test_a_finger_reads_values_and_scrolling_stays_the_pages(page: Page) -> None
 def test_the_legend_hides_and_shows_lines(page: Page) -> None:
     page.begin(AXES, {"lines": LINES})
     assert page.texts(".chart-legend button") == ["training", "validation"]
-    page.evaluate("root.querySelectorAll('.chart-legend button')[0].focus()")
-    page.press("Enter", "Enter")
-    page.send("Input.dispatchKeyEvent", type="char", text="\r")
-    page.evaluate(
-        "root.querySelectorAll('.chart-legend button')[0].ariaPressed === 'true' && document.activeElement.click()"
-    )
+    page.evaluate("root.querySelector('.chart-legend button').focus()")
+    page.press(" ", "Space")
     pressed = "[...root.querySelectorAll('.chart-legend button')].map((b) => b.ariaPressed)"
     assert page.evaluate(pressed) == ["false", "true"]
+    assert page.evaluate("document.activeElement.textContent") == "training"
     label = "chart.svgElement.getAttribute('aria-label')"
     assert page.evaluate(label) == "Chart (accuracy against step). validation: 0.8 at step 100 (ended)."
     page.draw({"lines": LINES})
@@ -193,9 +189,7 @@ def test_a_box_zooms_and_two_clicks_show_all_again(page: Page) -> None:
     assert page.texts(".x.tick") == whole
     assert page.texts(".y.tick")[-1] == "2.0"  # the range that was asked for
     page.evaluate("chart.zoomBox(false)")
-    page.drag(
-        page.spot("20", "1.0"), page.spot("40", "0.4") if "0.4" in page.texts(".y.tick") else page.spot("40", "0.5")
-    )
+    page.drag(page.spot("20", "1.5"), page.spot("40", "0.5"))
     assert page.texts(".x.tick") == whole
 
 
@@ -243,8 +237,7 @@ def test_points_are_told_and_lead_somewhere(page: Page) -> None:
         {"label": "large", "x": 9, "y": 0.8, "hollow": True},
     ]
     page.begin(AXES, {"points": points, "lines": [{"x": [1, 9], "y": [0.2, 0.8]}]})
-    x, y = page.evaluate("[centre(chart.svgElement)[0] - chart.frame.width / 2 + chart.frame.X(1), 0]")[0], 0
-    y = page.evaluate("chart.svgElement.getBoundingClientRect().top + chart.frame.Y(0.2)")
+    x, y = page.evaluate("centre(root.querySelector('circle'))")
     page.move(x + 4, y - 4)
     assert page.told() == "small\naccuracy 0.2 ± 0.01\nstep 1"
     page.click(x + 4, y - 4)
@@ -288,4 +281,3 @@ def test_a_chart_that_was_hidden_draws_itself_when_it_is_shown(page: Page) -> No
     page.evaluate("root.style.display = ''")
     drawn = "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(texts('.x.tick')))))"
     assert page.send("Runtime.evaluate", expression=drawn, awaitPromise=True, returnByValue=True)["result"]["value"]
-    assert Path(CHROMIUM).exists()

@@ -228,7 +228,7 @@ export class Chart {
     const top = font * (this.y.label ? 2 : 0.8), bottom = height - font * (this.x.label ? 3.1 : 1.9);
     const [yLow, yHigh] = this.#limits("y"), [xLow, xHigh] = this.#limits("x");
     const written = (axis, { value, step }) => (axis.format ?? number)(value, step);
-    const yTicks = ticks(yLow, yHigh, Math.max(2, (bottom - top) / (3.2 * font)), this.y.log, this.y.integer ? 1 : 0);
+    const yTicks = ticks(yLow, yHigh, Math.max(2, (bottom - top) / (2.7 * font)), this.y.log, this.y.integer ? 1 : 0);
     const yTexts = yTicks.map((tick) => written(this.y, tick));
     const left = font * (0.6 * Math.max(2, ...yTexts.map((text) => text.length)) + 0.8), right = width - 1.4 * font;
     let xTicks, xTexts, most = (right - left) / (3 * font);
@@ -264,7 +264,7 @@ export class Chart {
     for (const { color, dash, width: wide = 1, x, y, mark } of lines) {
       const { d, single, last } = this.#path(x, y);
       marks.append(el("path", { d, stroke: color, "stroke-width": stroke * wide, "stroke-dasharray": dash }));
-      for (const [cx, cy] of single) marks.append(el("circle", { cx, cy, r: 1.5 * stroke, fill: color }));
+      for (const [cx, cy] of single) marks.append(el("circle", { cx, cy, r: 1.8 * stroke, fill: color }));
       if (mark && last) ends.push(this.#end(mark, color, ...last));
     }
     for (const point of this.#shown("points")) marks.append(...this.#dot(point, stroke));
