@@ -77,7 +77,7 @@ def run_without(folder: Path, *arguments: str) -> tuple[int, str]:
 
 SWEEP = ["--multirun", *RUN, "seed=0,1", "hydra.sweep.dir=."]
 SEARCH = ["--multirun", *RUN, "optim.lr=interval(0.01, 0.1)", "hydra/sweeper=optuna", "hydra.sweeper.trials=2"]
-PAGE = ["view=web", "view.browser=false", "view.port=18960"]
+PAGE = ["view=web", "view.browser=false", "view.stay=1", "view.port=18960"]
 
 
 @pytest.mark.parametrize(

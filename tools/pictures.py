@@ -1,15 +1,13 @@
 """Make the pictures in docs/pictures from real runs.
 
-Needs chromium (Debian: apt-get install chromium) and, for the picture of the window, Xvfb on the path.
+Needs chromium (Debian: apt-get install chromium).
 """
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import Browser, screen  # noqa: E402
+from browser import Browser  # noqa: E402
 
 RUNS = ROOT / "outputs" / "pictures"
 # For each run, by the name of the picture: the tab, the seconds it needs to load, and the height of the page.
@@ -105,41 +103,37 @@ def report(chromium: str) -> None:
 
 
 def view(chromium: str) -> None:
-    """Take pictures of the live view: its page with all six panels, single panels, two runs compared, the window."""
-    runs = {"strided_dropout": RUNS.with_name("view") / "strided", "relu_decay": RUNS.with_name("view") / "relu"}
-    for experiment, folder in runs.items():
-        if not (folder / "result.json").exists():
-            options = ["trainer.max_steps=1000", "trainer.log_every_n_steps=10", "trainer.val_check_interval=25"]
-            options += ["view=file", "view.every_n_steps=25", "view.max_overhead=1"]
-            command = [sys.executable, "train.py", f"experiment={experiment}", f"hydra.run.dir={folder}", *options]
-            subprocess.run(command, cwd=ROOT, check=True)
-    first, second = map(str, runs.values())
-    show = [sys.executable, "-m", "mnist_lab.view", first]
-    early = ["Home", *["ArrowRight"] * 3]  # early in training, when there are still mistakes to show
-    pressed = {"view": ["0"], "view_weights": ["8"], "view_digits": [*early, "9"], "view_test_digits": ["6"]}
-    for arguments, wanted in (([], pressed), ([second], {"view_two_runs": ["7"]})):
-        command = [*show, *arguments, "--backend", "web", "--no-browser"]
+    """Take pictures of the view: its page with all six panels, two panels, on a phone, runs of two recipes."""
+    folder = RUNS.with_name("view")
+    runs = {folder / f"{name}{seed}": (name, seed) for name in ("relu", "relu_decay") for seed in range(3)}
+    strided = folder / "strided"
+    for run, (experiment, seed) in {strided: ("strided_dropout", 0), **runs}.items():
+        if not (run / "result.json").exists():
+            options = ["trainer.max_steps=2000", "trainer.log_every_n_steps=10", "trainer.val_check_interval=50"]
+            options += ["view=file", "view.pictures=2", "view.every_n_seconds=0.1", "view.max_overhead=0.5"]
+            command = [sys.executable, "train.py", f"experiment={experiment}", f"seed={seed}", f"hydra.run.dir={run}"]
+            subprocess.run([*command, *options], cwd=ROOT, check=True)
+    early = ["Home", "PageDown", *["ArrowRight"] * 5]  # when there are still mistakes to show
+    shots: list[tuple[list[Path], str, tuple[int, int, float], list[str]]] = [
+        ([strided], "view", (1440, 900, 1), ["Home", "PageDown", "PageDown", "PageDown"]),
+        ([strided], "view_digits", (1440, 760, 1), [*early, "9"]),
+        ([strided], "view_phone", (375, 800, 2), early),
+        (list(runs), "view_two_runs", (1440, 760, 1), ["7"]),
+    ]
+    for shown, name, (width, height, ratio), keys in shots:
+        command = [sys.executable, "-m", "mnist_lab.view", *map(str, shown), "--no-browser"]
         server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert server.stdout
-        browser = Browser(chromium, server.stdout.readline().split()[1].rstrip(";"))
+        address = server.stdout.readline().split()[1]
+        browser = Browser(chromium, address, width, height, ratio)
         time.sleep(3)
-        for name, keys in wanted.items():
-            for key in keys:
-                browser.press(key, key)
-                time.sleep(1.5)
-            browser.picture().save(PICTURES / f"{name}.png")
+        for key in keys:
+            browser.press(key, key)
+            time.sleep(0.3)
+        time.sleep(1)
+        browser.picture().save(PICTURES / f"{name}.png")
         browser.close()
         server.terminate()
-    with tempfile.TemporaryDirectory() as folder:
-        screens = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x765x24", "-dpi", "96", "-fbdir", folder]
-        display = subprocess.Popen(screens, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert display.stdout
-        shown = os.environ | {"DISPLAY": f":{display.stdout.readline().strip()}"}
-        window = subprocess.Popen([*show, "--backend", "window"], cwd=ROOT, env=shown)
-        time.sleep(6)
-        screen(Path(folder) / "Xvfb_screen0").save(PICTURES / "view_window.png")
-        window.terminate()
-        display.terminate()
 
 
 def wait_for(address: str, word: str) -> None:

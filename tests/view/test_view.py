@@ -1,82 +1,103 @@
-"""The live view, as a user meets it: pictures, a movie, a page in a browser, a window with keys."""
+"""The view, as a user meets it: a page in a browser, one file that replays, pictures, a movie, a window."""
 
-import ctypes
+import contextlib
+import http.client
+import itertools
 import json
 import logging
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from browser import Browser, screen
-from conftest import Process, Train, environment, trains_in
-from PIL import Image, ImageChops
+from browser import Browser
+from conftest import Process, Train, command, environment, trains_in
+from PIL import Image
+from tornado.httpclient import HTTPClientError
+from tornado.websocket import websocket_connect
 
 import mnist_lab
-from mnist_lab.view.recorder import quantiles
-from mnist_lab.view.recording import Recording
+from mnist_lab.view import pictures
+from mnist_lab.view.recorder import Distribution
+from mnist_lab.view.recording import LEVELS, Frames, FrameWriter, Recording, encode
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-RECORD = ("view=file", "view.every_n_steps=10", "view.max_overhead=1", "logger=none")
+RECORD = ("view=file", "view.every_n_seconds=0", "view.max_overhead=1", "view.pictures=5", "logger=none")
 SHORT = ("model=mlp_relu", "data=mnist5k", "trainer.max_steps=40", "trainer.val_check_interval=10",
          "trainer.log_every_n_steps=10")  # fmt: skip
+LIVE = ("view=web", "view.browser=false", "view.stay=1", "logger=none", "test=false")
 FAILED = "view: ended with an error"
+ERRORS = """window.errors = [];
+for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
+  addEventListener(kind, (e) => errors.push(String(e.message ?? e.reason ?? e.violatedDirective)), true);
+console.error = (...words) => errors.push(words.join(" "));"""
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Process:
-    """A run with a picture for each of its five frames."""
+    """A run with a frame for each of its steps."""
     run = trains_in(tmp_path_factory.mktemp("view"))(*SHORT, *RECORD, "name=watched")
     assert run.code == 0, run.err
     assert FAILED not in (run.directory / "train.log").read_text()
     return run
 
 
-@pytest.fixture
-def replay(recorded: Process) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts ``python -m mnist_lab.view`` with the recorded run."""
-    started = []
-
-    def start(*arguments: str, **more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "mnist_lab.view", str(recorded.directory), *arguments]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(**more)))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
+def eventually(holds: Callable[[], Any], what: str) -> Any:
     for _ in range(300):
-        if holds():
-            return
+        if found := holds():
+            return found
         time.sleep(0.1)
     raise AssertionError(what)
 
 
-def pictures(run_dir: Path) -> list[Path]:
-    """The pictures of a run in this process, once all are drawn: the view ends after the last."""
-    eventually(lambda: not viewers(run_dir), "the view does not end")
-    assert "rror" not in (run_dir / "view" / "view.log").read_text()
-    return sorted((run_dir / "view").glob("*.png"))
+def viewers(folder: Path) -> list[list[str]]:
+    """The processes that show a run in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = process.read_bytes().decode().split("\0")
+            if "mnist_lab.view" in words and any(str(folder) in word for word in words):
+                found.append(words)
+    return found
 
 
-def test_files_are_written_of_each_frame_and_of_the_end(recorded: Process) -> None:
+def steps_of(run_dir: Path) -> list[int]:
+    frames = Frames(run_dir)
+    frames.look()
+    return [record.header["step"] for record in frames.records]
+
+
+# ---- what is recorded, and pictures of it ----
+
+
+def test_pictures_are_drawn_of_some_frames_and_of_the_first_and_the_last(recorded: Process) -> None:
+    assert steps_of(recorded.directory) == list(range(41))
     paths = sorted((recorded.directory / "view").glob("*.png"))
-    assert [int(path.stem) for path in paths] == [0, 10, 20, 30, 40]
+    assert 3 <= len(paths) <= 5
+    assert [int(paths[0].stem), int(paths[-1].stem)] == [0, 40]
     opened = [Image.open(path).convert("RGB") for path in paths]
     assert {picture.size for picture in opened} == {(1920, 1080)}
-    assert len({picture.tobytes() for picture in opened}) == 5
+    assert len({picture.tobytes() for picture in opened}) == len(paths)
+
+
+def test_early_frames_are_chosen_more_often_than_late_ones() -> None:
+    chosen = pictures.choose(list(range(10_001)), 20)
+    assert chosen[0] == 0
+    assert chosen[-1] == 10_000
+    assert 15 <= len(chosen) <= 20
+    assert sum(step <= 100 for step in chosen) >= 4
+    assert max(b - a for a, b in itertools.pairwise(chosen)) <= 1100
+    assert pictures.choose([3, 5], 20) == [3, 5]
 
 
 def test_frames_hold_what_the_network_predicts(recorded: Process) -> None:
@@ -93,73 +114,113 @@ def test_frames_hold_what_the_network_predicts(recorded: Process) -> None:
     moment = recording.moment(30)
     assert moment.training is not None
     assert moment.training.correct.mean() == pytest.approx(accuracy["train"][30])
-    assert list(moment.curves["train_loss"].steps) == [0, 10, 20, 30]
+    assert list(moment.curves["train_loss"].steps) == list(range(31))
+    header = recording.frames.records[30].header
+    assert header["train"]["accuracy"] == pytest.approx(accuracy["train"][30])
+    assert header["train"]["loss"] == pytest.approx(dict(zip(*_curve(metrics, "train_loss"), strict=True))[30], 1e-4)
+    assert header["evaluated"]["val_accuracy"] == pytest.approx(accuracy["val"][30])
     state = torch.load(recorded.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     biases = np.concatenate([value.numpy() for name, value in state.items() if name.endswith("bias")])
     last = recording.moment(40).biases
     assert last is not None
-    assert list(last.steps) == [0, 10, 20, 30, 40]
-    assert last.values[-1] == pytest.approx(np.quantile(biases, np.linspace(0, 1, 8)), abs=1e-6)
+    assert list(last.steps) == list(range(41))
+    assert last.values[-1] == pytest.approx(np.quantile(biases, LEVELS), rel=1e-3, abs=1e-6)
 
 
-def test_a_view_changes_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def _curve(metrics: Any, name: str) -> tuple[Any, Any]:
+    return metrics.steps(name), metrics[name]
+
+
+def test_frames_are_small_and_their_digits_are_those_of_the_batch(recorded: Process) -> None:
+    recording = Recording(recorded.directory)
+    assert all(record.end - record.start < 20_000 for record in recording.frames.records)
+    training = recording.moment(0).training
+    assert training is not None
+    digits = mnist_lab.load(recorded.directory).predict(training.images)  # in sixteen greys, trained
+    assert np.mean(digits.digits == training.labels) > 0.5
+
+
+def test_a_view_changes_no_result(tmp_path: Path) -> None:
     weights = []
-    for name, options in {"without": ["logger=none"], "with": [*RECORD, "view.every_n_steps=7"]}.items():
+    for name, options in {"without": ["logger=none"], "with": [*RECORD]}.items():
         run = mnist_lab.train(*SHORT, "model.dropout=0.25", *options, f"hydra.run.dir={tmp_path / name}")
         weights.append(torch.load(run.checkpoint("last").path, weights_only=True)["state_dict"])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert len(pictures(tmp_path / "with")) == 7
-    assert FAILED not in caplog.text
+    assert len(steps_of(tmp_path / "with")) == 41
+    eventually(lambda: not viewers(tmp_path), "the pictures are never done")
 
 
-def test_a_resumed_run_goes_on_recording(recorded: Process, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_resumed_run_goes_on_recording(recorded: Process, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(recorded.directory, copy)
-    shutil.copy(copy / "view" / "00000040.npz", copy / "view" / "00000055.npz")  # as if it had got further once
-    mnist_lab.train(f"resume={copy}", "trainer.max_steps=60", *RECORD[:3])
-    assert [int(path.stem) for path in pictures(copy)] == [0, 10, 20, 30, 40, 50, 60]
-    assert FAILED not in caplog.text
+    ahead = FrameWriter(copy, 40)
+    header = Recording(copy).frames.records[-1].header
+    ahead.add(encode(header | {"step": 55}, np.zeros((100, 28, 28), np.uint8)), keep=True)  # it had got further once
+    ahead.close()
+    mnist_lab.train(f"resume={copy}", "trainer.max_steps=60", *RECORD[:4])
+    assert steps_of(copy) == list(range(61))
+    seconds = [record.header["seconds"] for record in Recording(copy).frames.records]
+    assert seconds == sorted(seconds)
+    eventually(lambda: not viewers(copy), "the pictures are never done")
+
+
+def test_half_a_frame_does_not_count(recorded: Process, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(recorded.directory, copy)
+    path = copy / "view" / "frames"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert steps_of(copy) == list(range(40))
+    assert Recording(copy).moment(40).training is not None
+
+
+def test_the_last_frame_gives_way_to_the_next_unless_it_is_kept(tmp_path: Path) -> None:
+    writer, reader, seen = FrameWriter(tmp_path, -1), Frames(tmp_path), []
+    for step, keep in enumerate([True, False, False, True, False]):
+        header = {"step": step, "seconds": step, "text": "x" * (100 - 20 * step)}
+        writer.add(encode(header, np.full((3, 28, 28), 17 * step, np.uint8)), keep)
+        assert reader.look() is not None
+        assert reader.look() is None
+        seen.append([record.header["step"] for record in reader.records])
+    writer.close()
+    assert seen == [[0], [0, 1], [0, 2], [0, 3], [0, 3, 4]]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif"])
-def test_the_movie_has_all_frames(recorded: Process, tmp_path: Path, ending: str) -> None:
+def test_the_movie_has_all_pictures(recorded: Process, tmp_path: Path, ending: str) -> None:
     path = Path(shutil.which("ffprobe") or "").parent if ending == "mp4" else tmp_path
     if ending == "mp4" and not shutil.which("ffprobe"):
         pytest.skip("ffmpeg is not installed")
     copy = tmp_path / "copy"
     shutil.copytree(recorded.directory, copy)
-    command = [sys.executable, "-m", "mnist_lab.view", str(copy), "--backend", "file", "--movie"]
-    done = subprocess.run(command, env=environment(PATH=str(path)), capture_output=True, text=True, check=True)
-    movie = Path(done.stdout.split()[-1])
+    words = [sys.executable, "-m", "mnist_lab.view", str(copy), "--backend", "file", "--movie", "--pictures", "3"]
+    done = subprocess.run(words, env=environment(PATH=str(path)), capture_output=True, text=True, check=True)
+    *drawn, movie = map(Path, done.stdout.split())
+    assert sorted((copy / "view").glob("*.png")) == drawn
     assert movie == copy / "view" / f"view.{ending}"
     if ending == "gif":
-        assert Image.open(movie).n_frames == 5
+        assert Image.open(movie).n_frames == len(drawn)
         return
     asked = ["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames,width,height", "-of", "json"]
     said = json.loads(subprocess.run(["ffprobe", *asked, str(movie)], capture_output=True, check=True).stdout)
-    assert said["streams"] == [{"width": 1920, "height": 1080, "nb_read_frames": "5"}]
+    assert said["streams"] == [{"width": 1920, "height": 1080, "nb_read_frames": str(len(drawn))}]
 
 
 def test_training_goes_on_when_the_view_breaks(train: Train, tmp_path: Path) -> None:
     (tmp_path / "run" / "view" / "00000000.png").mkdir(parents=True)  # where the first picture would go
-    (tmp_path / "run" / "view" / "00000500.npz.tmp").mkdir()  # and one of the frames
-    run = train(
-        "model=softmax",
-        "data=fake",
-        "trainer.max_steps=1000",
-        "data.validation_size=0",
-        *RECORD,
-        "view.every_n_steps=100",
-    )
+    run = train("model=softmax", "data=fake", "trainer.max_steps=100", *RECORD)
     assert run.code == 0, run.err
     assert run.result["status"] == "done"
     said = (run.directory / "train.log").read_text()
     assert f"{FAILED}, training is not affected: " in said
     assert "00000000.png: Is a directory" in said
-    assert "the frame of step 500 could not be written" in said
-    assert (run.directory / "view" / "00001000.npz").exists()
+
+
+def test_training_goes_on_when_nothing_can_be_recorded(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "run" / "view" / "frames").mkdir(parents=True)
+    run = train("model=softmax", "data=fake", "trainer.max_steps=100", *LIVE)
+    assert run.code == 0, run.err
+    assert run.result["status"] == "done"
+    assert "view: nothing can be recorded" in (run.directory / "train.log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +228,8 @@ def test_training_goes_on_when_the_view_breaks(train: Train, tmp_path: Path) -> 
     [
         (["view=window"], "there is no display here.*view=web"),
         (["view=file", "view.max_overhead=0"], "view.max_overhead=0: must be above 0"),
-        (["view=file", "view.backend=tv"], "view.backend=tv: must be one of window, web, file"),
+        (["view=file", "view.pictures=1"], "view.pictures=1: must be at least 2"),
+        (["view=file", "view.backend=tv"], "view.backend=tv: must be one of web, window, file"),
         (["view=windw"], "choose from file, off, web, window"),
     ],
 )
@@ -181,12 +243,20 @@ def test_what_cannot_be_shown_is_said_before_training(
     assert not (tmp_path / "metrics.csv").exists()
 
 
-def test_a_replay_of_no_run_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "error: nothing: is not the directory of a run"),
+        (["--html"], "error: name a run"),
+        ([], "error: outputs: there is no such folder here"),
+    ],
+)
+def test_a_view_of_nothing_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mnist_lab.view", str(tmp_path / "nothing")], capture_output=True, text=True
+        [sys.executable, "-m", "mnist_lab.view", *words], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path / 'nothing'}: is not the directory of a run")
+    assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -195,200 +265,381 @@ def test_a_run_without_a_view_still_has_curves(without: str, tmp_path: Path) -> 
     run = mnist_lab.train(*SHORT, "logger=none", without, f"hydra.run.dir={tmp_path}")
     assert run.result.status == "done"
     assert not (tmp_path / "view").exists()
-    command = [sys.executable, "-m", "mnist_lab.view", str(tmp_path), "--backend", "file"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words = [sys.executable, "-m", "mnist_lab.view", str(tmp_path), "--backend", "file"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert [Path(line).name for line in done.stdout.split()] == [f"{step:08d}.png" for step in (0, 10, 20, 30, 40)]
 
 
-def test_no_view_process_loads_torch() -> None:
+def test_no_view_process_loads_torch_and_the_page_needs_no_matplotlib() -> None:
     code = (
-        "import sys, mnist_lab.view.__main__, mnist_lab.view.web\n"
-        "assert not {'torch', 'pytorch_lightning', 'mnist_lab.view.recorder'} & sys.modules.keys()"
+        "import sys, mnist_lab.view.__main__, mnist_lab.view.server, mnist_lab.view.replay\n"
+        "assert not {'torch', 'pytorch_lightning', 'matplotlib', 'mnist_lab.view.recorder'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_quantiles_of_many_values_are_those_of_sorting_them() -> None:
-    values = torch.randn(50_000, generator=torch.Generator().manual_seed(0))
-    exact = np.quantile(values.numpy(), np.linspace(0, 1, 8))
-    assert quantiles([torch.nn.Parameter(values)]) == pytest.approx(exact, abs=(exact[-1] - exact[0]) / 4096)
-    assert np.isnan(quantiles([])).all()
+def test_the_distribution_of_many_values_is_that_of_all_of_them() -> None:
+    values = torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    exact = np.quantile(values.numpy(), LEVELS)
+    found = Distribution([torch.nn.Parameter(part) for part in values.split([150_000, 49_999, 1])]).levels()
+    assert found == pytest.approx(exact, abs=0.05)
+    assert found is not None
+    assert [found[0], found[-1]] == pytest.approx([exact[0], exact[-1]], rel=1e-4)
+    assert Distribution([]).levels() is None
+    assert Distribution([torch.nn.Parameter(torch.tensor([1.0, float("nan")]))]).levels() is None
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-def test_the_page_obeys_keys_for_each_viewer_alone(replay: Callable[..., subprocess.Popen[str]]) -> None:
-    server = replay("--backend", "web", "--no-browser")
-    assert server.stdout
-    found = re.search(r"http://localhost:\d+", server.stdout.readline())
-    assert found
-    first, second = Browser(CHROMIUM, found[0]), Browser(CHROMIUM, found[0], ratio=2)
+# ---- the page ----
+
+
+class Page(Browser):
+    """A page of runs."""
+
+    def __init__(self, address: str, width: int = 1280, height: int = 800, dark: bool = False):
+        super().__init__(CHROMIUM, "about:blank", width, height)
+        self.send("Page.enable")
+        self.send("Network.enable")
+        if dark:
+            scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
+            self.send("Emulation.setEmulatedMedia", features=scheme)
+        self.send("Page.addScriptToEvaluateOnNewDocument", source=ERRORS)
+        self.send("Page.navigate", url=address)
+
+    def text(self, of: str) -> str:
+        return self.evaluate(f"document.querySelector({json.dumps(of)})?.textContent ?? ''")
+
+    def waits_for(self, of: str, text: str) -> None:
+        try:
+            eventually(lambda: text in self.text(of), "")
+        except AssertionError:
+            raise AssertionError(f"{of} never says {text}: {self.text(of)!r}") from None
+
+    def click(self, of: str) -> None:
+        self.evaluate(f"document.querySelector({json.dumps(of)}).click()")
+
+    def panels(self) -> list[str]:
+        """The panels in sight."""
+        script = "[...document.querySelectorAll('.panel')].filter((p) => p.offsetWidth).map((p) => p.dataset.panel)"
+        return self.evaluate(script)
+
+    def errors(self) -> list[str]:
+        return self.evaluate("errors")
+
+
+@pytest.fixture
+def pages() -> Iterator[Callable[..., Page]]:
+    """Opens pages, and ends them; none may have reported an error."""
+    opened: list[Page] = []
+
+    def open_page(address: str, *arguments: Any, **more: Any) -> Page:
+        opened.append(Page(address, *arguments, **more))
+        return opened[-1]
+
+    yield open_page
     try:
-
-        def changes(before: Image.Image) -> Image.Image:
-            eventually(lambda: differ(before, first.picture()), "the page stays as it is")
-            time.sleep(0.5)  # the rest of the same picture
-            return first.picture()
-
-        blank = Image.new("RGB", (1280, 720), "white")
-        all_six = changes(blank)
-        eventually(
-            lambda: second.picture().size == (2560, 1440) and differ(second.picture(), blank.resize((2560, 1440))), ""
-        )
-        time.sleep(1)
-        other = second.picture()
-        first.press("3", "Digit3")
-        alone = changes(all_six)
-        first.press("ArrowLeft", "ArrowLeft")
-        earlier = changes(alone)
-        first.press("End", "End")
-        assert not differ(changes(earlier), alone)
-        first.press("Escape", "Escape")
-        assert not differ(changes(alone), all_six)
-        assert not differ(second.picture(), other)
-        first.evaluate("HTMLAnchorElement.prototype.click = function () { window.saved = this.download; }")
-        first.press("s", "KeyS", control=True)
-        eventually(lambda: first.evaluate("window.saved") == "mnist_lab.png", "Ctrl-S saves nothing")
-        assert server.poll() is None
+        assert [page.errors() for page in opened] == [[]] * len(opened)
     finally:
-        first.close()
-        second.close()
+        for page in opened:
+            page.close()
 
 
-def test_the_page_is_there_while_training_and_no_longer_than_wanted(tmp_path: Path) -> None:
-    """Without a browser on the machine: the page answers during training, and its process ends with a sweep's job."""
-    sweep = ["--multirun", "model=softmax", "data=fake", "logger=none", "test=false", "trainer.max_steps=6000"]
-    options = ["view=web", "view.browser=false", "hydra.sweep.dir=sweep", "view.port=18988"]
-    answers = []
+@pytest.fixture
+def replay(recorded: Process) -> Iterator[Callable[..., str]]:
+    """Starts ``python -m mnist_lab.view`` with the recorded run; the page's address."""
+    started = []
 
-    def look() -> None:
-        for _ in range(400):
-            for log in tmp_path.glob("sweep/*/train.log"):
-                if (found := re.search(r"http://localhost:\d+", log.read_text())) and "page" not in answers:
-                    with urllib.request.urlopen(found[0]) as page:
-                        answers.append("page" if b"mpl.js" in page.read() else "something else")
-                        return
-            time.sleep(0.05)
+    def start(*arguments: str) -> str:
+        words = [sys.executable, "-m", "mnist_lab.view", *(arguments or (str(recorded.directory),)), "--no-browser"]
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()))
+        found = re.search(r"http://localhost:\d+", started[-1].stdout.readline())
+        assert found
+        return found[0]
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    run = trains_in(tmp_path)(*sweep, *options)
-    watcher.join()
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@needs_chromium
+def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
+    replay: Callable[..., str], pages: Callable[..., Page], recorded: Process
+) -> None:
+    page = pages(replay())
+    page.waits_for(".live-values", "step 40")
+    page.waits_for(".live-status", "watched")
+    metrics = mnist_lab.load(recorded.directory).metrics
+    assert f"validation {metrics['val_accuracy'][-1]:.2%}".replace("%", " %") in page.text(".live-values")
+    assert f"test {recorded.result['test_accuracy']:.2%}".replace("%", " %") in page.text(".live-status")
+    assert page.panels() == list("123456")
+    for key, shown in {"3": "3", "7": "12", "8": "45", "9": "36", "0": "123456", "5": "5"}.items():
+        page.press(key, f"Digit{key}")
+        assert page.panels() == list(shown)
+    page.press("Escape", "Escape")
+    assert page.panels() == list("123456")
+    page.press("Home", "Home")
+    page.waits_for(".live-values", "step 0 ")
+    frame = Recording(recorded.directory).frames.records[0].header
+    page.waits_for(".panel-3 .chart-title", f"{round(100 * frame['train']['accuracy'])} of 100 correct")
+    page.press("ArrowRight", "ArrowRight")
+    page.press("PageDown", "PageDown")
+    page.waits_for(".live-values", "step 11 ")
+    page.press(" ", "Space")
+    page.waits_for(".live-values", "step 40")  # it has played to the end
+    label = "document.querySelector('.panel-6 canvas').getAttribute('aria-label')"
+    watched = Recording(recorded.directory).moment(40).watched
+    assert watched is not None
+    eventually(lambda: f"{watched.correct.sum()} of 500 recognised" in page.evaluate(label), page.evaluate(label))
+
+
+@needs_chromium
+def test_what_is_shown_is_saved_as_png_and_svg(
+    replay: Callable[..., str], pages: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = pages(replay())
+    page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.waits_for(".panel-6 .chart-title", "500 correct")
+    page.press("s", "KeyS", control=True)
+    png = tmp_path / "watched-000040.png"
+    eventually(png.exists, "no PNG")
+    assert Image.open(png).size[0] >= 2000
+    assert len(set(Image.open(png).convert("L").resize((64, 36)).getdata())) > 10
+    page.press("4", "Digit4")
+    page.click("[aria-label='save as SVG']")
+    svg = tmp_path / "watched-000040.svg"
+    text = eventually(lambda: svg.exists() and svg.read_text(), "no SVG")
+    assert "the middle half" in text
+    assert "var(--" not in text
+
+
+@needs_chromium
+def test_runs_are_compared_by_name_with_a_band_for_seeds(
+    replay: Callable[..., str], pages: Callable[..., Page], tmp_path: Path
+) -> None:
+    runs = {"a": ["seed=0"], "b": ["seed=1"], "c": ["seed=0", "optim.lr=0.0001"]}
+    for name, options in runs.items():
+        short = [*SHORT, "trainer.max_steps=20", "logger=none", "test=false", *options]
+        mnist_lab.train(*short, f"hydra.run.dir={tmp_path / name}")
+    page = pages(replay(*(str(tmp_path / name) for name in runs)))
+    legend = "[...document.querySelectorAll('.panel-1 .chart-legend button')].map((b) => b.textContent)"
+    wanted = ["mlp_relu, lr 0.001 (2 seeds): validation", "mlp_relu, lr 0.0001: validation"]
+    eventually(lambda: [t for t in page.evaluate(legend) if t.endswith("validation")] == wanted, "no such legend")
+    bands = "document.querySelectorAll('.panel-1 path[fill-opacity]').length"
+    assert page.evaluate(bands) >= 1
+    listed = "[...document.querySelectorAll('.run')].length"
+    assert page.evaluate(listed) == 3
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_a_phone(replay: Callable[..., str], pages: Callable[..., Page], dark: bool) -> None:
+    page = pages(replay(), 375, 800, dark=dark)
+    page.waits_for(".panel-6 .chart-title", "500 correct")
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert not page.evaluate("document.querySelector('aside').offsetWidth")
+    page.click(".menu")
+    assert page.evaluate("document.querySelector('aside').offsetWidth") > 300
+    ground = page.picture().getpixel((5, 790))
+    assert (max(ground) < 60) == dark
+
+
+@needs_chromium
+def test_one_file_replays_from_disk(recorded: Process, pages: Callable[..., Page], tmp_path: Path) -> None:
+    path = tmp_path / "watch.html"
+    words = [sys.executable, "-m", "mnist_lab.view", str(recorded.directory), "--html", str(path)]
+    subprocess.run(words, capture_output=True, check=True)
+    page = pages(path.as_uri())
+    page.waits_for(".live-values", "step 40")
+    page.press("Home", "Home")
+    page.waits_for(".live-values", "step 0 ")
+    page.waits_for(".panel-6 .chart-title", "of 500 correct")
+    requests = (
+        "performance.getEntriesByType('resource').map((one) => one.name).filter((name) => !/^(data|blob):/.test(name))"
+    )
+    assert page.evaluate(requests) == []
+    assert not re.search(r"https?://(?!www\.w3\.org/)", path.read_text().replace("http://localhost", ""))
+
+
+def follow(tmp_path: Path, *options: str, to: str = "outputs/live/a", port: int = 18988) -> subprocess.Popen[str]:
+    """Starts a run with a page; where it says its address, that is in its train.log."""
+    words = command(*LIVE, f"view.port={port}", *options, f"hydra.run.dir={tmp_path / to}")
+    return subprocess.Popen(
+        words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def address_of(run_dir: Path) -> str:
+    def find() -> str | None:
+        log = run_dir / "train.log"
+        found = re.search(r"http://localhost:\d+", log.read_text()) if log.exists() else None
+        return found and found[0]
+
+    return eventually(find, "the run says no address")
+
+
+@needs_chromium
+def test_the_page_is_there_before_training_and_follows_it_to_its_end(
+    pages: Callable[..., Page], tmp_path: Path
+) -> None:
+    run = follow(
+        tmp_path, "model=mlp_relu", "data=mnist5k", "trainer.max_steps=100000", "trainer.val_check_interval=50"
+    )
+    try:
+        early = pages(address_of(tmp_path / "outputs/live/a"))
+        early.waits_for(".live-status", "running")
+        early.waits_for(".panel-1 .chart-legend", "validation")
+        late = pages(early.evaluate("location.href"))  # has everything at once
+        late.waits_for(".live-values", "step ")
+        late.press("Home", "Home")
+        late.waits_for(".live-values", "step 0 ")
+        now = early.text(".live-values")
+        eventually(lambda: early.text(".live-values") != now, "no new frame")
+        early.press(" ", "Space")  # the picture stops, training does not
+        eventually(lambda: early.evaluate("document.querySelector('[title^=play]') !== null"), "it goes on")
+        now = early.text(".live-values")
+        eventually(
+            lambda: steps_of(tmp_path / "outputs/live/a")[-1] > int(re.sub(r"\D", "", now.split("·")[0])) + 50, ""
+        )
+        assert early.text(".live-values") == now
+        early.press(" ", "Space")
+        eventually(lambda: early.text(".live-values") != now, "it stays paused")
+        run.send_signal(signal.SIGTERM)
+        early.waits_for(".live-status", "interrupted")
+        assert run.wait(60) == 143
+    finally:
+        run.kill()
+        run.communicate()
+    frames = Frames(tmp_path / "outputs/live/a")
+    frames.look()
+    assert [record.header["step"] for record in frames.records][:4] == [0, 1, 2, 3]
+
+
+@needs_chromium
+def test_runs_of_one_folder_share_a_page_which_ends_when_nobody_looks(
+    pages: Callable[..., Page], tmp_path: Path
+) -> None:
+    long = ["model=softmax", "data=fake", "trainer.max_steps=10000000"]
+    first = follow(tmp_path, *long, "name=first", port=18970)
+    second = None
+    try:
+        address = address_of(tmp_path / "outputs/live/a")
+        page = pages(address)
+        page.waits_for(".live-status", "first")
+        second = follow(tmp_path, *long, "name=second", to="outputs/live/b", port=18970)
+        assert address_of(tmp_path / "outputs/live/b") == address
+        page.waits_for(".live-status", "second")  # the newest
+        page.click(".item:nth-child(2) .run")
+        page.waits_for(".live-status", "first")
+        first.kill()  # its owner reads why it stands still
+        page.waits_for(".live-status", "killed")
+        page.click("aside button[aria-pressed]")
+        page.waits_for(".live-status", "second")
+    finally:
+        for run in filter(None, (first, second)):
+            run.kill()
+            run.communicate()
+    page.send("Page.navigate", url="about:blank")
+    eventually(lambda: not viewers(tmp_path), "the page's process stays")
+    page.evaluate("window.errors = []")
+
+
+def test_the_jobs_of_a_sweep_share_a_page(tmp_path: Path) -> None:
+    words = ["--multirun", "model=softmax", "data=fake", "trainer.max_steps=20", "seed=0,1", *LIVE, "view.port=18950"]
+    run = trains_in(tmp_path)(*words, "view.stay=4", "hydra.sweep.dir=outputs/sweeps/one")
     assert run.code == 0, run.err
-    assert answers == ["page"]
-    assert all(FAILED not in log.read_text() for log in tmp_path.glob("sweep/*/train.log"))
+    addresses = {
+        re.search(r"http://localhost:\d+", log.read_text())[0] for log in tmp_path.glob("outputs/**/train.log")
+    }
+    assert len(addresses) == 1
+    assert all(FAILED not in log.read_text() for log in tmp_path.glob("outputs/**/train.log"))
+    assert len(list(tmp_path.glob("outputs/**/view/frames"))) == 2
     eventually(lambda: not viewers(tmp_path), "the page's process stays")
 
 
-def viewers(folder: Path) -> list[str]:
-    """The processes that show a run in ``folder``."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = process.read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if "mnist_lab.view" in words and any(str(folder) in word for word in words):
-            found.append(words)
-    return found
+def test_other_hosts_other_sites_and_long_messages_are_refused(replay: Callable[..., str]) -> None:
+    address = replay()
+    port = int(address.rpartition(":")[2])
+
+    def status(path: str, **headers: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    assert status("/") == 200
+    assert [
+        status(path, Host="evil.example") for path in ("/", "/about", "/page/live.js", "/records/digits?run=x")
+    ] == [403] * 4
+    assert status("/records/digits?run=..%2F..%2Fetc") == 404
+    assert status("/page/..%2F__init__.py") == 404
+
+    async def talk(origin: str, message: str) -> str | None:
+        from tornado.httpclient import HTTPRequest
+
+        socket = await websocket_connect(HTTPRequest(f"ws://localhost:{port}/live", headers={"Origin": origin}))
+        await socket.read_message()
+        await socket.write_message(message)
+        return await socket.read_message()
+
+    import asyncio
+
+    with pytest.raises(HTTPClientError, match="403"):
+        asyncio.run(talk("http://evil.example", "{}"))
+    assert asyncio.run(talk(address, "x" * 200_000)) is None  # closed
+    assert asyncio.run(talk(address, "[1")) is None
 
 
-def differ(one: Image.Image, other: Image.Image) -> bool:
-    return ImageChops.difference(one, other).getbbox() is not None
-
-
-X = pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="Xvfb, xdotool not installed")
+# ---- a window of its own ----
 
 
 @pytest.fixture
 def display(tmp_path: Path) -> Iterator[str]:
-    """A virtual screen, which Xvfb keeps in the file Xvfb_screen0."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-fbdir", str(tmp_path)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    """A virtual screen."""
+    words = ["Xvfb", "-displayfd", "1", "-screen", "0", "1400x900x24", "-fbdir", str(tmp_path)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout
     yield f":{server.stdout.readline().strip()}"
     server.terminate()
     server.wait()
 
 
-def xdotool(display: str, *order: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {"DISPLAY": display, "PATH": "/usr/bin:/bin"}
-    return subprocess.run(["xdotool", *order], env=environment, capture_output=True)
-
-
-@X
-def test_the_window_obeys_keys(
-    replay: Callable[..., subprocess.Popen[str]], recorded: Process, display: str, tmp_path: Path
-) -> None:
-    def shown() -> Image.Image:
-        return screen(tmp_path / "Xvfb_screen0")
-
-    def press(key: str, before: Image.Image) -> Image.Image:
-        assert xdotool(display, "key", key).returncode == 0
-        eventually(lambda: differ(before, shown()), f"the window stays as it is after {key}")
-        time.sleep(0.4)  # the rest of the same picture
-        return shown()
-
-    empty = shown()
-    window = replay("--backend", "window", DISPLAY=display)
-    eventually(lambda: differ(empty, shown()), "no window")
-    time.sleep(2)
-    assert xdotool(display, "search", "--name", "mnist_lab", "windowfocus").returncode == 0
-    all_six = shown()
-    shots = [press(key, all_six) for key in "123456789"]
-    assert all(differ(a, b) for i, a in enumerate(shots) for b in shots[:i])
-    assert not differ(press("Escape", shots[-1]), all_six)
-    press("ctrl+s", all_six)
-    saved = recorded.directory / "view" / "saved-00000040.png"
-    eventually(saved.exists, "Ctrl-S saves nothing")
-    press("Home", shown())
-    playing = press("space", shown())
-    eventually(lambda: differ(playing, shown()), "space does not play")
-    assert window.poll() is None
-
-
-class ClientMessage(ctypes.Structure):
-    """XClientMessageEvent of Xlib, padded to the size of an XEvent."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("serial", ctypes.c_ulong),
-        ("send_event", ctypes.c_int),
-        ("display", ctypes.c_void_p),
-        ("window", ctypes.c_ulong),
-        ("message_type", ctypes.c_ulong),
-        ("format", ctypes.c_int),
-        ("data", ctypes.c_long * 19),
-    )
-
-
-def close(display: str, window: int) -> None:
-    """Ask a window to close, as a click on its frame's button does; xdotool can only destroy it."""
-    xlib = ctypes.CDLL("libX11.so.6")
-    xlib.XOpenDisplay.restype, xlib.XInternAtom.restype = ctypes.c_void_p, ctypes.c_ulong
-    opened = ctypes.c_void_p(xlib.XOpenDisplay(display.encode()))
-    protocols, delete = (xlib.XInternAtom(opened, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
-    data = (ctypes.c_long * 19)(delete)
-    message = ClientMessage(type=33, window=window, message_type=protocols, format=32, data=data)
-    xlib.XSendEvent(opened, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(message))
-    xlib.XCloseDisplay(opened)
-
-
-@X
+@needs_chromium
 @pytest.mark.slow
-def test_closing_the_window_lets_training_go_on(train: Train, display: str) -> None:
-    def close_it() -> None:
-        found = ["search", "--name", "mnist_lab"]
-        eventually(lambda: xdotool(display, *found).returncode == 0, "no window")
-        time.sleep(1)
-        close(display, int(xdotool(display, *found).stdout))
+@pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="Xvfb, xdotool not installed")
+def test_closing_the_window_lets_training_go_on(display: str, tmp_path: Path) -> None:
+    def xdotool(*order: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["xdotool", *order], env=os.environ | {"DISPLAY": display}, capture_output=True, text=True
+        )
 
-    closer = threading.Thread(target=close_it)
-    closer.start()
-    options = ("model=mlp_relu", "data=mnist5k", "trainer.max_steps=6000", "logger=none")
-    run = train(*options, "view=window", "view.every_n_steps=20", env={"DISPLAY": display})
-    closer.join()
-    assert run.code == 0, run.err
-    assert run.result["steps"] == 6000
-    said = (run.directory / "train.log").read_text()
-    assert "view: closed" in said
-    assert FAILED not in said
+    options = [
+        "model=mlp_relu",
+        "data=mnist5k",
+        "trainer.max_steps=1000000",
+        "view=window",
+        "view.stay=1",
+        "logger=none",
+    ]
+    words = command(*options, f"hydra.run.dir={tmp_path / 'run'}")
+    run = subprocess.Popen(
+        words, cwd=tmp_path, env=environment(DISPLAY=display, HOME=str(tmp_path)), start_new_session=True
+    )
+    try:
+        found = eventually(lambda: xdotool("search", "--name", "mlp_relu: running").stdout.split(), "no window")
+        xdotool("windowclose", found[-1])
+        eventually(lambda: not xdotool("search", "--name", "mlp_relu: running").stdout, "it stays")
+        before = steps_of(tmp_path / "run")[-1]
+        eventually(lambda: steps_of(tmp_path / "run")[-1] > before, "training stands still")
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 143
+    finally:
+        run.kill()
+    assert FAILED not in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_run_in_this_process_is_recorded_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    mnist_lab.train(*SHORT, *LIVE, "view.port=18930", f"hydra.run.dir={tmp_path}")
+    assert steps_of(tmp_path)[0] == 0
+    assert steps_of(tmp_path)[-1] == 40
+    assert FAILED not in caplog.text
+    eventually(lambda: not viewers(tmp_path), "the page's process stays")

@@ -152,7 +152,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
     lock = run_lock(run_dir)
     try:
         if experiment.is_rank_zero():
-            lock.acquire()
+            lock.acquire(timeout=0.5)  # somebody may be asking whether it is held
     except Timeout:
         raise UserError(f"{run_dir}: another process is at work on this run; wait for its end, or stop it") from None
     except (OSError, NotImplementedError) as error:

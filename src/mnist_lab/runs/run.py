@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from filelock import Timeout
 from omegaconf import DictConfig
 
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError
 from mnist_lab.runs import directory, metrics
-from mnist_lab.runs.directory import checkpoint_path
+from mnist_lab.runs.directory import checkpoint_path, run_lock
 from mnist_lab.runs.metrics import Metrics
 from mnist_lab.runs.result import Result
 
@@ -192,6 +193,21 @@ def load(run_dir: str | Path, trust: Sequence[str] = ()) -> Run:
     if not (run.directory / directory.CONFIG).exists():
         run.result  # noqa: B018  # says what is missing
     return run
+
+
+def state(folder: Path, result: Result) -> str:
+    """How the run stands. Its process may have been killed, and cannot say so: it held the lock of its directory."""
+    if result.status != "running":
+        return result.status
+    lock = run_lock(folder)
+    with contextlib.suppress(OSError, NotImplementedError):
+        if Path(lock.lock_file).exists():
+            try:
+                with lock:
+                    return "killed"
+            except Timeout:
+                return "running"
+    return "killed or still running"
 
 
 def read_result(run_dir: Path) -> Result:

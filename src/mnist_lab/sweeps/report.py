@@ -3,7 +3,6 @@
 Runs that differ only in their seed share a row. Only ``result.json`` files are read, so thousands take a second.
 """
 
-import contextlib
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +10,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from filelock import Timeout
-
 from mnist_lab.errors import UserError, short_path
-from mnist_lab.runs.directory import run_lock
 from mnist_lab.runs.result import FILE, Result
+from mnist_lab.runs.run import state
 
 # The fields of Result that are compared, and what heads their columns.
 MEASURES = {
@@ -70,21 +67,6 @@ def collect(folders: list[Path]) -> Runs:
     if not found:
         raise UserError(f"{', '.join(map(str, folders))}: no {FILE} in there; name directories of runs or sweeps")
     return {Path(where): found[where] for where in sorted(found)}
-
-
-def state(folder: Path, result: Result) -> str:
-    """How the run stands. Its process may have been killed, and cannot say so: it held the lock of its directory."""
-    if result.status != "running":
-        return result.status
-    lock = run_lock(folder)
-    with contextlib.suppress(OSError, NotImplementedError):
-        if Path(lock.lock_file).exists():
-            try:
-                with lock:
-                    return "killed"
-            except Timeout:
-                return "running"
-    return "killed or still running"
 
 
 def group(runs: Runs) -> tuple[list[str], list[Row]]:

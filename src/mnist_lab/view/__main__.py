@@ -1,7 +1,6 @@
-"""Replays runs, or follows one that is still training: ``python -m mnist_lab.view outputs/convnet/<time> [more runs]``.
+"""Shows runs in the browser, while they train and again later: ``python -m mnist_lab.view outputs/convnet/latest``.
 
-The panels show the first run; the curves of the others are drawn beside its own. The keys are those of the live view;
-the arrows go one frame back or forward, page up and page down ten, Home and End to the first and the last.
+The panels show the first run, with the curves of the others; the page lists all runs of the folder they are in.
 """
 
 import argparse
@@ -9,78 +8,78 @@ import asyncio
 import os
 import socket
 import sys
-import threading
-import webbrowser
+from pathlib import Path
 
 from mnist_lab.errors import UserError, exit_on_user_error
 from mnist_lab.runs.directory import find_run
-from mnist_lab.view import backends
-from mnist_lab.view.recording import Recording, Training
-
-_IDLE = 30.0  # seconds without a viewer after which a run's page ends, once training has ended
+from mnist_lab.view import backends, pictures, recording
+from mnist_lab.view.recording import Recording
 
 
 def main() -> None:
     """Read the arguments, and show."""
     parser = argparse.ArgumentParser(prog="python -m mnist_lab.view", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=find_run, metavar="RUN", help="directory of a run")
-    parser.add_argument("--backend", choices=backends.NAMES, help="default: window, or web without a display")
-    parser.add_argument("--movie", action="store_true", help="with --backend file: join the pictures in a movie")
-    parser.add_argument("--port", type=int, default=8988, help="with --backend web: the first to try (%(default)s)")
-    parser.add_argument("--no-browser", action="store_true", help="with --backend web: open none")
-    # For a view that a run starts: it is live until its stdin ends, and draws with this fraction of a core.
-    parser.add_argument("--live", type=float, metavar="CPU_FRACTION", help=argparse.SUPPRESS)
-    parser.add_argument("--close", action="store_true", help=argparse.SUPPRESS)  # ends with training
-    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)  # the run listens on it already
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="directory of a run; none: those in outputs/")
+    parser.add_argument("--backend", choices=backends.NAMES, default="web", help="default: %(default)s")
+    parser.add_argument(
+        "--html", nargs="?", type=Path, const=Path(), metavar="FILE", help="write one page that replays"
+    )
+    parser.add_argument("--pictures", type=int, default=100, help="with --backend file: at most (%(default)s)")
+    parser.add_argument("--movie", action="store_true", help="with --backend file: join them in a movie")
+    parser.add_argument("--port", type=int, default=8988, help="the first to try (%(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="open none")
+    # For the page that a run starts: how many seconds it stays when nobody looks, and the socket it listens on.
+    parser.add_argument("--serve", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
+    parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    for run in args.runs:
-        if not (run / "metrics.csv").exists() and not args.live:
+    if args.serve is not None:
+        _serve_for_run(args)
+        return
+    runs = [find_run(run) for run in args.runs]
+    for run in runs:
+        if not (run / "metrics.csv").exists():
             raise UserError(f"{run}: is not the directory of a run, it has no metrics.csv; name one in outputs/")
-    backend = args.backend or _default_backend()
-    if not args.live:
-        backends.check(backend)
-    recordings = [Recording(run) for run in args.runs]
-    training = _live_training(args.live) if args.live else Training()
-    if backend == "window":
-        backends.window(recordings, training, stay=not args.close)
-    elif backend == "file":
-        for path in backends.files(recordings, training, args.movie):
-            if not args.live:
-                print(path, flush=True)
-    else:
-        from mnist_lab.view.web import serve
+    if not runs and (args.html or args.backend == "file"):
+        raise UserError("name a run: its directory in outputs/")
+    if args.html is not None:
+        from mnist_lab.view.replay import write
 
-        listening = socket.socket(fileno=args.socket) if args.socket is not None else backends.listen(args.port)
-        if not args.live:
-            print(f"view: {backends.address(listening)}; Ctrl-C ends it", flush=True)
+        print(write(runs, args.html if args.html.name else runs[0] / recording.FOLDER / "replay.html"), flush=True)
+        return
+    backends.check(args.backend)
+    if args.backend == "file":
+        for path in pictures.draw([Recording(run) for run in runs], args.pictures, args.movie):
+            print(path, flush=True)
+        return
+    _serve(args, runs)
+
+
+def _serve(args: argparse.Namespace, runs: list[Path]) -> None:
+    from mnist_lab.view.server import Runs, serve
+
+    if not runs and not Path("outputs").is_dir():
+        raise UserError("outputs: there is no such folder here; name the directory of a run")
+    listening, port = backends.listen(args.port)
+    assert listening
+    folder = recording.folder_of(runs[0]) if runs else Path("outputs").absolute()
+
+    def ready() -> None:
+        print(f"view: {backends.directions(port)}; Ctrl-C ends it", flush=True)
         if not args.no_browser and backends.has_display():
-            webbrowser.open(f"http://localhost:{listening.getsockname()[1]}")
-        stay = 0.0 if args.close else _IDLE if args.live else None
-        asyncio.run(serve(listening, recordings, training, stay))
+            backends.open_page(backends.address(port), args.backend == "window")
+
+    asyncio.run(serve(listening, Runs(folder, runs), None, ready))
 
 
-def _live_training(cpu_fraction: float) -> Training:
-    """The training at the other end of stdin: however it ends, even killed, stdin ends with it."""
+def _serve_for_run(args: argparse.Namespace) -> None:
+    from mnist_lab.view.server import Runs, serve
+
     if hasattr(os, "nice"):
         os.nice(10)  # training goes first
-    backends.warm_up()
-    print("ready", flush=True)
-    training = Training(True, cpu_fraction)
-
-    def wait() -> None:
-        os.read(0, 1)  # not sys.stdin, whose lock would abort this process when it exits before training
-        training.running = False
-
-    threading.Thread(target=wait, daemon=True).start()
-    return training
-
-
-def _default_backend() -> str:
-    try:
-        backends.check("window")
-        return "window"
-    except UserError:
-        return "web"
+    listening = socket.socket(fileno=args.socket) if args.socket is not None else backends.listen(args.port)[0]
+    assert listening
+    runs = Runs(recording.folder_of(args.runs[0]), [])
+    asyncio.run(serve(listening, runs, args.serve, lambda: print("ready", flush=True)))
 
 
 if __name__ == "__main__":

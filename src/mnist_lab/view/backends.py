@@ -1,39 +1,40 @@
-"""Where the panels are shown: in a window or as files; :mod:`mnist_lab.view.web` serves them as a page."""
+"""Where a view is shown: on a page of this machine, in a tab or a window of the browser, or as files."""
 
-import contextlib
-import importlib.util
-import io
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import urllib.request
+import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mnist_lab.errors import UserError, require_extra
-from mnist_lab.view.recording import FOLDER, Moment, Recording, Training
 
-if TYPE_CHECKING:  # matplotlib is loaded where it is needed: training imports this file too
-    from mnist_lab.view.figure import Board
-
-NAMES = ("window", "web", "file")
-_SIZE = (12.8, 7.2)  # inches of 100 pixels
-_FRAMES_PER_SECOND = 10
-_DRAWING = 0.5  # seconds of CPU time that a picture takes, about
+NAMES = ("web", "window", "file")
+# Browsers that show a page in a window of its own, without tabs and address: ``<name> --app=<address>``.
+_APP_BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "brave-browser",
+    "microsoft-edge",
+)
+_MAC_BROWSERS = ("Google Chrome", "Chromium", "Microsoft Edge", "Brave Browser")
 
 
 def check(backend: str) -> None:
     """Raise UserError where ``backend`` cannot show anything here."""
     if backend not in NAMES:
         raise UserError(f"view.backend={backend}: must be one of {', '.join(NAMES)}")
-    require_extra("matplotlib", "view", f"view={backend}")
-    if backend == "web":
-        require_extra("tornado", "view", "view=web")
-    if backend == "window":
-        _toolkit()
+    require_extra("matplotlib" if backend == "file" else "tornado", "view", f"view={backend}")
+    if backend == "window" and not has_display():
+        raise UserError(
+            "view=window: there is no display here; view=web shows a page, over SSH too, and view=file writes pictures"
+        )
 
 
 def has_display() -> bool:
@@ -41,119 +42,71 @@ def has_display() -> bool:
     return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
-def _toolkit() -> str:
-    """The matplotlib backend that can open a window here."""
-    try:
-        import tkinter
+def listen(port: int, folder: Path | None = None) -> tuple[socket.socket | None, int]:
+    """A socket on this machine only, and its port: ``port`` or the first free one of the twenty after it.
 
-        tkinter.Tk().destroy()
-        return "TkAgg"
-    except ImportError:
-        if not any(map(importlib.util.find_spec, ("PyQt6", "PySide6"))):
-            why = "needs tkinter (Debian: apt-get install python3-tk) or PySide6 (pip install pyside6)"
-        elif has_display():
-            return "QtAgg"
-        else:
-            why = "there is no display here"
-    except Exception as error:  # tkinter.TclError, where tkinter is there
-        why = f"there is no display here ({error})"
-    raise UserError(f"view=window: {why}; view=web shows a page, over SSH too, and view=file writes pictures")
-
-
-def listen(port: int) -> socket.socket:
-    """A socket on this machine only, at ``port`` or the first free one of the twenty after it."""
+    None in its place where a page of ours is there already that shows the runs in ``folder``.
+    """
     for candidate in range(port, min(port + 21, 65536)):
-        with contextlib.suppress(OSError):
-            return socket.create_server(("127.0.0.1", candidate))
+        try:
+            listening = socket.create_server(("127.0.0.1", candidate))
+            return listening, candidate
+        except OSError:
+            if (
+                folder
+                and (there := about(candidate))
+                and there == about_folder(folder) | {"viewers": there.get("viewers")}
+            ):
+                return None, candidate
     raise UserError(f"view.port={port}: it and the twenty after it are taken; name another")
 
 
-def address(listening: socket.socket) -> str:
-    """The address of the page that ``listening`` serves, and how to reach it from another machine."""
-    port = listening.getsockname()[1]
-    return f"http://localhost:{port} (from another machine: ssh -L {port}:localhost:{port} {socket.gethostname()})"
+def about_folder(folder: Path) -> dict[str, Any]:
+    """What a page says of itself, so that a second run shows itself there too."""
+    return {"mnist_lab": "view", "folder": str(folder), "user": os.getuid() if hasattr(os, "getuid") else None}
 
 
-def warm_up() -> None:
-    """Draw once, unseen: the first time takes longest, because it loads matplotlib and its fonts."""
-    board = _board()
-    board.draw(Moment("", 0))
-    board.figure.savefig(io.BytesIO())
+def about(port: int) -> dict[str, Any] | None:
+    """What the page at ``port`` says of itself; None where it is not ours."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"http://127.0.0.1:{port}/about", timeout=5
+        ) as answer:
+            said = json.loads(answer.read(10_000))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) and said.get("mnist_lab") == "view" else None
 
 
-def _board(dpi: float = 100) -> "Board":
-    from matplotlib.figure import Figure
-
-    from mnist_lab.view.figure import Board
-
-    return Board(Figure(figsize=_SIZE, dpi=dpi))
+def address(port: int) -> str:
+    """The address of the page at ``port``."""
+    return f"http://localhost:{port}"
 
 
-def window(recordings: list[Recording], training: Training, stay: bool) -> None:
-    """Show a window until it is closed, or, unless it is to ``stay``, until training ends."""
-    import matplotlib
-    from matplotlib import pyplot
-
-    from mnist_lab.view.player import Player, use_keys
-
-    matplotlib.use(_toolkit())
-    use_keys()
-    figure = pyplot.figure(figsize=_SIZE, dpi=100)
-    player = Player(recordings, figure, training)
-
-    def tick() -> None:
-        for recording in recordings:
-            recording.look()
-        player.tick()
-        if not (stay or training.running):
-            pyplot.close(figure)
-
-    timer = figure.canvas.new_timer(interval=100, callbacks=[(tick, (), {})])
-    timer.start()
-    assert figure.canvas.manager
-    figure.canvas.manager.set_window_title(f"mnist_lab: {recordings[0].name}")
-    tick()
-    pyplot.show()
+def directions(port: int) -> str:
+    """The address of the page at ``port``, and how to reach it from another machine."""
+    return f"{address(port)} (from another machine: ssh -L {port}:localhost:{port} {socket.gethostname()})"
 
 
-def files(recordings: list[Recording], training: Training, movie: bool) -> Iterator[Path]:
-    """Write a picture of each frame beside it, as they come, and at the end the movie; yields their paths."""
-    first, *others = recordings
-    folder = first.run_dir / FOLDER
-    board = _board(dpi=150)
-    step, rest_until = -1, time.monotonic() + _DRAWING / training.cpu_fraction
-    while True:
-        ended = not training.running
-        for recording in recordings:
-            recording.look()
-        due = [stop for stop in first.stops if stop > step]
-        for step in due:
-            while training.running and time.monotonic() < rest_until:
-                time.sleep(0.1)
-            began = time.process_time()
-            board.draw(first.moment(step), tuple(other.moment(step) for other in others))
-            folder.mkdir(exist_ok=True)
-            board.figure.savefig(folder / f"{step:08d}.png")
-            yield folder / f"{step:08d}.png"
-            rest_until = time.monotonic() + training.rest(began)
-        if ended and not due:
-            break
-        time.sleep(0.1)
-    if movie and (pictures := sorted(folder.glob("[0-9]*.png"))):
-        yield make_movie(pictures)
+def open_page(page: str, window: bool) -> None:
+    """Show ``page`` in a tab of the browser or, where it can, in a window of its own."""
+    command = _app_window(page) if window else None
+    if command is None:
+        webbrowser.open(page)
+        return
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.Popen(command, start_new_session=True, **quiet)  # type: ignore[call-overload]
 
 
-def make_movie(pictures: list[Path]) -> Path:
-    """Join ``pictures`` beside them: an mp4 where ffmpeg is installed, else a GIF."""
-    if shutil.which("ffmpeg"):
-        path = pictures[0].with_name("view.mp4")
-        command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "image2pipe", "-framerate", str(_FRAMES_PER_SECOND)]
-        command += ["-i", "-", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
-        subprocess.run(command, input=b"".join(picture.read_bytes() for picture in pictures), check=True)
-        return path
-    from PIL import Image
-
-    path = pictures[0].with_name("view.gif")
-    frames = [Image.open(picture).convert("RGB").resize((1280, 720)).quantize(128) for picture in pictures]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // _FRAMES_PER_SECOND, loop=0)
-    return path
+def _app_window(page: str) -> list[str] | None:
+    if sys.platform == "darwin":
+        found = [name for name in _MAC_BROWSERS if Path(f"/Applications/{name}.app").exists()]
+        return ["open", "-na", found[0], "--args", f"--app={page}"] if found else None
+    if sys.platform == "win32":
+        places = [os.environ.get(name, "") for name in ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")]
+        inside = (r"Google\Chrome\Application\chrome.exe", r"Microsoft\Edge\Application\msedge.exe")
+        paths = [Path(place) / path for place in places if place for path in inside]
+        return next(([str(path), f"--app={page}"] for path in paths if path.exists()), None)
+    browser = next(filter(None, map(shutil.which, _APP_BROWSERS)), None)
+    root = ["--no-sandbox"] if browser and hasattr(os, "geteuid") and os.geteuid() == 0 else []  # it refuses root else
+    return [browser, *root, f"--app={page}", "--window-size=1280,800"] if browser else None

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_lab.mosaic import BARE_WIDTH, HEIGHT, WIDTH, Array, mosaic
-from mnist_lab.view.recording import BANDS, Curve, Digits, Moment
+from mnist_lab.view.recording import LEVELS, Curve, Digits, Moment
 
 ALL = (1, 2, 3, 4, 5, 6)
 CHOICES = {str(n): (n,) for n in ALL} | {"7": (1, 2), "8": (4, 5), "9": (3, 6), "0": ALL, "escape": ALL}
@@ -70,16 +70,14 @@ def accuracy(axes: Axes, moment: Moment, others: tuple[Moment, ...]) -> None:
     """Panel 1: training and watched accuracy, in percent, over steps."""
     values = _curves(axes, moment, others, "accuracy", "1  accuracy, %")
     if len(values):
-        # The climb at the start is left to a zoom, so that the rest can be told apart.
-        low = np.floor(np.percentile(values, 10) / 5) * 5
-        axes.set_ylim(min(low, 95), 100.3)
+        axes.set_ylim(min(values.min(), 95), 100.3)
 
 
 def loss(axes: Axes, moment: Moment, others: tuple[Moment, ...]) -> None:
     """Panel 2: training and watched cross-entropy over steps, times 100 as the codelab has it: summed over a batch."""
     values = _curves(axes, moment, others, "loss", "2  cross-entropy, times 100")
     if len(values):
-        axes.set_ylim(0, max(1.3 * np.percentile(values, 90), 1e-3))
+        axes.set_ylim(0, max(1.02 * values.max(), 1e-3))
 
 
 def training_digits(axes: Axes, digits: Digits | None) -> None:
@@ -113,8 +111,8 @@ _PANELS: dict[int, Callable[[Axes, Moment, tuple[Moment, ...]], None]] = {
     1: accuracy,
     2: loss,
     3: lambda axes, moment, others: training_digits(axes, moment.training),
-    4: lambda axes, moment, others: _bands(axes, moment.weights, "4  weights: each band holds a seventh", _BLUES),
-    5: lambda axes, moment, others: _bands(axes, moment.biases, "5  biases: each band holds a seventh", _GREENS),
+    4: lambda axes, moment, others: _bands(axes, moment.weights, "4  weights: all, 96 %, 80 %, middle half", _BLUES),
+    5: lambda axes, moment, others: _bands(axes, moment.biases, "5  biases: all, 96 %, 80 %, middle half", _GREENS),
     6: lambda axes, moment, others: watched_digits(axes, moment),
 }
 
@@ -144,15 +142,16 @@ def _curves(axes: Axes, moment: Moment, others: tuple[Moment, ...], kind: str, t
 
 
 def _bands(axes: Axes, quantiles: Curve | None, title: str, colours: tuple[str, ...]) -> None:
-    """Panels 4 and 5: fill the bands between the quantiles of all weights or biases, darkest around the median."""
+    """Panels 4 and 5: fill the bands between the quantiles of all weights or biases, darkest the middle half."""
     if quantiles is None or not len(quantiles.steps):
         _nothing(axes, title, _NOT_RECORDED)
         return
     steps, boundaries = quantiles.steps, quantiles.values
     if len(steps) == 1:  # a single moment has no width
         steps, boundaries = np.array([steps[0], steps[0] + 1]), np.repeat(boundaries, 2, axis=0)
-    for band in range(BANDS):
-        colour = colours[min(band, BANDS - 1 - band)]
+    bands = len(LEVELS) - 1
+    for band in range(bands):
+        colour = colours[min(band, bands - 1 - band)]
         axes.fill_between(steps, boundaries[:, band], boundaries[:, band + 1], color=colour, lw=0)
     axes.set(title=title, xlabel="step", xlim=(steps[0], steps[-1]))
     axes.grid(color="#00000018")

@@ -1,35 +1,157 @@
-"""What the panels are drawn from: frames that training writes to ``<run>/view``, and the run's ``metrics.csv``.
+"""What a view shows: the frames that training adds to ``<run>/view/frames``, and the run's ``metrics.csv``.
 
-A frame is a small file of arrays, of one step: ``images`` (n, 28, 28) uint8, ``labels`` and ``predictions`` (n,) of the
-training batch, ``watched`` predictions (m,), quantiles of ``weights`` and ``biases`` (8,). The watched digits are the
-same in all frames, so a file of their own has them: ``part`` (val or test), ``images`` (m, 28, 28) uint8, ``labels``
-(m,). A view reads the folder, whether training still adds to it or ended long ago.
+A record is two lengths (uint32, little-endian), a header in JSON, and a body that zlib compressed. The header of a
+frame has all that is small: ``step``; ``seconds`` of training until then; ``train``, loss and accuracy of the current
+batch before it is trained on, dropout off; ``evaluated``, the last evaluation; the ``weights`` and ``biases`` at
+LEVELS; ``labels`` and ``predictions`` of the batch, a character a digit; ``watched``, where in the watched digits the
+predictions begin that were made for this frame, and these. The body has the digits of the batch, two pixels a byte.
+The digits that are watched are the same in all frames: ``view/digits`` is a record of them, a byte a pixel.
+
+A page reads the same records in ``page/recording.js``.
 """
 
+import contextlib
+import json
 import os
-import time
-import zipfile
+import struct
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from mnist_lab.errors import UserError
-from mnist_lab.runs import metrics
-from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.metrics import Metrics
 from mnist_lab.runs.result import Result
 
 Array = np.ndarray[Any, Any]
-FOLDER = "view"
-WATCHED = "watched.npz"
-BANDS = 7  # in the panels of weights and biases; each holds a seventh of all values
+FOLDER, FRAMES, DIGITS = "view", "frames", "digits"
+# Of all weights, and of all biases: what each value of a frame is larger than, as a fraction of them.
+LEVELS = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
+_LENGTHS = struct.Struct("<II")
+
+
+def frames_path(run_dir: Path) -> Path:
+    """The file of a run's frames."""
+    return run_dir / FOLDER / FRAMES
+
+
+def digits_path(run_dir: Path) -> Path:
+    """The file of the digits that are watched."""
+    return run_dir / FOLDER / DIGITS
+
+
+def encode(header: dict[str, Any], images: Array) -> bytes:
+    """A record of ``header`` and images (n, 28, 28) uint8; of a frame's in sixteen greys, of the others' in all."""
+    is_frame = "step" in header
+    pixels = images[..., ::2] & 0xF0 | images[..., 1::2] >> 4 if is_frame else images
+    body = zlib.compress(pixels.tobytes(), 3 if is_frame else 6)
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    return _LENGTHS.pack(len(text), len(body)) + text + body
+
+
+class Record(NamedTuple):
+    """A record in a file: its header, parsed and as it is, and where its body lies."""
+
+    header: dict[str, Any]
+    text: bytes
+    start: int
+    body: int
+    end: int
+
+
+def scan(file: BinaryIO, start: int = 0) -> list[Record]:
+    """The records from ``start`` on; what was cut short, or is no record, and all after it, does not count."""
+    found: list[Record] = []
+    size = os.fstat(file.fileno()).st_size
+    with contextlib.suppress(ValueError, TypeError, struct.error):  # a last record that is being replaced
+        while start + _LENGTHS.size <= size:
+            file.seek(start)
+            header, body = _LENGTHS.unpack(file.read(_LENGTHS.size))
+            end = start + _LENGTHS.size + header + body
+            text = file.read(header) if end <= size else b""
+            found.append(Record({**json.loads(text)}, text, start, end - body, end))
+            start = end
+    return found
+
+
+class FrameWriter:
+    """Adds frames to a run's file; keeps those up to ``from_step``. Raises OSError where it cannot be written.
+
+    The last frame is always there. The next one takes its place, unless it is worth keeping.
+    """
+
+    def __init__(self, run_dir: Path, from_step: int):
+        path = frames_path(run_dir)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        self._file = path.open("r+b", buffering=0)
+        kept = [record for record in scan(self._file) if record.header.get("step", -1) <= from_step]
+        self._end = kept[-1].end if kept else 0
+        self.seconds = float(kept[-1].header.get("seconds", 0.0)) if kept else 0.0  # of training until then
+        self._file.truncate(self._end)
+        # The frame that ended the training before is made anew: the batch that comes next is another.
+        self._keep_last = not kept or kept[-1].header["step"] < from_step
+        self._last = kept[-1].start if kept else 0
+
+    def add(self, record: bytes, keep: bool) -> None:
+        """Put ``record`` after the last one that was to be kept."""
+        start = self._end if self._keep_last else self._last
+        try:
+            self._file.seek(start)
+            if self._file.write(record) != len(record):
+                raise OSError(28, os.strerror(28))
+        except OSError:
+            self._file.truncate(start)
+            self._end, self._keep_last = start, True
+            raise
+        if start + len(record) < self._end:
+            self._file.truncate(start + len(record))
+        self._last, self._end, self._keep_last = start, start + len(record), keep
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@dataclass
+class Frames:
+    """A run's frames as they grow: ``look`` takes in what is new."""
+
+    run_dir: Path
+    records: list[Record] = field(default_factory=list)
+    _seen: object = None
+
+    def look(self) -> int | None:
+        """Take in what is new: the index from which the records changed, None where nothing did."""
+        path = frames_path(self.run_dir)
+        try:
+            stat = path.stat()
+            seen = stat.st_ino, stat.st_size, stat.st_mtime_ns
+            if seen == self._seen:
+                return None
+            with path.open("rb") as file:
+                known = [record for record in self.records if record.end <= stat.st_size][:-1]  # the last may be new
+                found = scan(file, known[-1].end if known else 0)
+        except OSError:
+            seen, known, found = None, [], []
+        changed = len(known)
+        same = found == self.records[changed:]
+        self._seen = seen
+        self.records = known + found
+        return None if same else changed
+
+    def body(self, record: Record) -> bytes:
+        """The compressed digits of a frame. Raises OSError."""
+        with frames_path(self.run_dir).open("rb") as file:
+            file.seek(record.body)
+            return file.read(record.end - record.body)
 
 
 @dataclass
 class Digits:
-    """Images (n, 28, 28) uint8, their labels (n,) and the network's predictions (n,)."""
+    """Images (n, 28, 28) uint8, their labels (n,) and the network's predictions (n,), -1 where there is none yet."""
 
     images: Array
     labels: Array
@@ -43,7 +165,7 @@ class Digits:
 
 @dataclass
 class Curve:
-    """What was measured at n steps: ``steps`` (n,) and ``values`` (n,), or (n, 8) for the boundaries of seven bands."""
+    """What was measured at n steps: ``steps`` (n,) and ``values`` (n,), or (n, 9) at the LEVELS."""
 
     steps: Array
     values: Array
@@ -56,56 +178,21 @@ class Moment:
     name: str
     step: int
     part: str | None = None  # val or test: what is watched, in the second curve and the last panel
-    curves: dict[str, Curve] = field(default_factory=dict)  # of metrics.csv, up to the step
+    curves: dict[str, Curve] = field(default_factory=dict)  # of metrics.csv and of the frames, up to the step
     training: Digits | None = None
     watched: Digits | None = None
-    weights: Curve | None = None  # the quantiles 0, 1/7, ..., 1 of all weights
+    weights: Curve | None = None
     biases: Curve | None = None
 
 
-@dataclass
-class Training:
-    """The training that a view shows: while it is ``running``, drawing takes at most ``cpu_fraction`` of a core."""
-
-    running: bool = False
-    cpu_fraction: float = 1.0
-
-    def rest(self, began: float) -> float:
-        """Seconds to wait after a drawing that began at ``began`` (``time.process_time()``)."""
-        return (time.process_time() - began) * (1 / self.cpu_fraction - 1) if self.running else 0.1
-
-
-def frame_path(run_dir: Path, step: int) -> Path:
-    """Where the frame of ``step`` is."""
-    return run_dir / FOLDER / f"{step:08d}.npz"
-
-
-def write(path: Path, arrays: dict[str, Array]) -> None:
-    """Write a frame or the watched digits. Raises OSError, naming the file."""
-    with atomic_write(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def remove_after(run_dir: Path, step: int) -> None:
-    """Remove the frames and pictures of later steps than ``step``, which are to be trained again."""
-    for path in (run_dir / FOLDER).glob("[0-9]*.*"):
-        if path.suffix in (".npz", ".png") and path.stem.isdigit() and int(path.stem) > step and path.is_file():
-            path.unlink()
-
-
 class Recording:
-    """Reads what a run has recorded so far, and what it adds from one look to the next.
-
-    A file that is missing, damaged or cut short counts as not recorded.
-    """
+    """What a run has recorded, for pictures. A file that is missing, damaged or cut short counts as not recorded."""
 
     def __init__(self, run_dir: Path):
-        self.run_dir = run_dir
-        self.version = 0  # how often there was something new
-        self._watched: dict[str, Array] | None = None
-        self._quantiles: dict[int, Array] = {}  # of weights and of biases (2, 8), by step
-        self._seen: object = None
-        self.look()
+        self.run_dir, self.frames = run_dir, Frames(run_dir)
+        self.frames.look()
+        self.metrics = Metrics(run_dir / "metrics.csv")
+        self._digits = read_digits(run_dir)
 
     @property
     def name(self) -> str:
@@ -115,57 +202,83 @@ class Recording:
         except UserError:
             return self.run_dir.name
 
-    def look(self) -> None:
-        """Take in what is new."""
-        folder, curves = self.run_dir / FOLDER, self.run_dir / metrics.FILE
-        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-        frames = {name for name in names if name.endswith(".npz")}
-        seen = frames, curves.stat().st_size if curves.exists() else 0
-        if seen == self._seen:
-            return
-        self._seen = seen
-        self.version += 1
-        self.steps = sorted(int(name[:-4]) for name in frames if name[:-4].isdigit())
-        self.metrics = Metrics(curves)
-        self._quantiles = {step: self._quantiles[step] for step in self.steps if step in self._quantiles}
-        if self._watched is None and WATCHED in frames:
-            self._watched = _read(folder / WATCHED)
-
     @property
     def stops(self) -> list[int]:
         """The steps to show: those of the frames; where there are none, those of the curves."""
-        return self.steps or [int(step) for step in self.metrics["step"]]
+        return [record.header["step"] for record in self.frames.records] or [int(step) for step in self.metrics["step"]]
 
     def moment(self, step: int) -> Moment:
         """All that is known at ``step``; the digits are those of the last frame up to it."""
-        curves = {}
-        for metric, values in self.metrics.items():
-            steps = self.metrics.steps(metric)
-            curves[metric] = Curve(steps[steps <= step], values[steps <= step])
+        frames = [record for record in self.frames.records if record.header["step"] <= step]
         # The test at the end of every run leaves one point; a run that watches the test set has more.
         tested = len(self.metrics.get("test_loss", ())) > 1
         part = "test" if tested else "val" if "val_loss" in self.metrics else None
-        result = Moment(self.name, step, part, curves)
-        before = [s for s in self.steps if s <= step]
-        frame = _read(frame_path(self.run_dir, before[-1])) if before else None
-        if frame is None:
-            return result
-        result.training = Digits(frame["images"], frame["labels"], frame["predictions"])
-        if self._watched and "watched" in frame:
-            result.part = str(self._watched["part"])
-            result.watched = Digits(self._watched["images"], self._watched["labels"], frame["watched"])
-        for s in before:
-            if s not in self._quantiles and (earlier := _read(frame_path(self.run_dir, s))):
-                self._quantiles[s] = np.stack([earlier["weights"], earlier["biases"]])
-        known = [s for s in before if s in self._quantiles]
-        quantiles = np.array([self._quantiles[s] for s in known]).reshape(-1, 2, BANDS + 1)
-        result.weights, result.biases = (Curve(np.array(known), quantiles[:, i]) for i in (0, 1))
-        return result
+        moment = Moment(self.name, step, part, self._curves(step, [record.header for record in frames]))
+        if not frames:
+            return moment
+        known = [record.header["step"] for record in frames]
+        moment.weights, moment.biases = (
+            Curve(np.array(known), np.array([_floats(record.header[name]) for record in frames]))
+            for name in ("weights", "biases")
+        )
+        last = frames[-1].header
+        images = decode(self.frames.body(frames[-1]))
+        if images is not None:
+            moment.training = Digits(images, _digits(last["labels"]), _digits(last["predictions"]))
+        if self._digits:
+            about, watched = self._digits
+            predictions = np.full(len(watched), -1)
+            for record in frames:
+                start, made = record.header["watched"]
+                predictions[start : start + len(made)] = _digits(made)
+            moment.part, moment.watched = about["part"], Digits(watched, _digits(about["labels"]), predictions)
+        return moment
+
+    def _curves(self, step: int, frames: list[dict[str, Any]]) -> dict[str, Curve]:
+        points: dict[str, dict[int, float]] = {}
+        for frame in frames:
+            for name, value in frame["train"].items():
+                points.setdefault(f"train_{name}", {})[frame["step"]] = np.nan if value is None else value
+        for metric, values in self.metrics.items():
+            points.setdefault(metric, {}).update(zip(self.metrics.steps(metric).tolist(), values.tolist(), strict=True))
+        curves = {}
+        for metric, found in points.items():
+            steps = sorted(s for s in found if s <= step)
+            curves[metric] = Curve(np.array(steps, int), np.array([found[s] for s in steps], float))
+        return curves
 
 
-def _read(path: Path) -> dict[str, Array] | None:
+def read_digits(run_dir: Path) -> tuple[dict[str, Any], Array] | None:
+    """The digits that are watched: what is said of them, and images (n, 28, 28) uint8."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        with digits_path(run_dir).open("rb") as file:
+            record = scan(file)[0]
+            file.seek(record.body)
+            body = zlib.decompress(file.read())
+            return record.header, np.frombuffer(body, np.uint8).reshape(-1, 28, 28)
+    except (OSError, ValueError, IndexError, zlib.error):
         return None
+
+
+def decode(body: bytes) -> Array | None:
+    """The images (n, 28, 28) uint8 of a frame's body; None where it is damaged."""
+    try:
+        pixels = np.frombuffer(zlib.decompress(body), np.uint8).reshape(-1, 28, 14)
+    except (ValueError, zlib.error):
+        return None
+    return np.stack([pixels >> 4, pixels & 0x0F], axis=3).reshape(-1, 28, 28) * 17
+
+
+def _digits(text: str) -> Array:
+    return np.array([int(digit) for digit in text], int)
+
+
+def _floats(values: list[float] | None) -> Array:
+    return np.array(values, float) if values else np.full(len(LEVELS), np.nan)
+
+
+def folder_of(run_dir: Path) -> Path:
+    """The folder whose runs are shown with this one: ``outputs``, where it lies in it, else the one it is in."""
+    run_dir = run_dir.absolute()
+    outputs = [parent for parent in run_dir.parents if parent.name == "outputs"]
+    return outputs[0] if outputs else run_dir.parent

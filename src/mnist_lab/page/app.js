@@ -1,0 +1,149 @@
+// The page of a folder of runs: the list of them, and what is shown of those that are chosen.
+
+import { count, el } from "dom";
+import { Live } from "live";
+import { LiveSource } from "recording";
+
+const MOST = 200; // runs listed, unless somebody looks for a word
+const ENDED = new Set(["done", "failed", "interrupted", "killed", "pruned", "damaged"]);
+
+class App {
+  constructor(root) {
+    this.source = new LiveSource();
+    this.chosen = null; // ids, the first's panels are shown; null: the newest run, whichever that is
+    this.build(root);
+    this.live = new Live(this.stage, this.source);
+    this.source.listeners.add(() => this.update());
+    addEventListener("hashchange", () => this.fromAddress());
+    this.fromAddress();
+  }
+
+  build(root) {
+    this.filter = el("input", { type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => this.list(true) });
+    this.follow = el("button", { type: "button", "aria-pressed": true, onclick: () => this.choose(null) }, "follow the newest run");
+    this.runs = el("div", { class: "runs" });
+    this.folder = el("p", { class: "faint folder" });
+    this.toggle = el("button", { type: "button", class: "menu", "aria-expanded": false, onclick: () => this.menu() }, "runs");
+    this.side = el("aside", { "aria-label": "runs" }, this.follow, this.filter, this.runs, this.folder);
+    this.ended = el("p", { class: "ended", role: "status", hidden: true },
+      "The server of this page has ended. What is here stays; a run that starts at the same address is shown here.");
+    this.stage = el("main", {});
+    root.append(el("header", {}, el("h1", {}, "mnist_lab"), this.toggle), this.ended, el("div", { class: "app" }, this.side, this.stage));
+  }
+
+  menu(open = !this.side.classList.contains("open")) {
+    this.side.classList.toggle("open", open);
+    this.toggle.setAttribute("aria-expanded", open);
+  }
+
+  // The address says what is shown: #run=softmax/a&run=softmax/b
+  fromAddress() {
+    const ids = new URLSearchParams(location.hash.slice(1)).getAll("run");
+    this.chosen = ids.length ? ids : null;
+    this.update();
+  }
+
+  choose(ids) {
+    this.chosen = ids?.length ? ids : null;
+    const query = new URLSearchParams((this.chosen ?? []).map((id) => ["run", id]));
+    history.replaceState(null, "", this.chosen ? `#${query}` : location.pathname);
+    this.menu(false);
+    this.update();
+  }
+
+  // The runs to show: those that were chosen, those that the command named, or the newest.
+  get ids() {
+    const { runs, named } = this.source;
+    const wanted = (this.chosen ?? (named.length ? named : [])).filter((id) => runs.has(id));
+    if (wanted.length) return wanted;
+    const newest = this.newest();
+    return newest ? [newest] : [];
+  }
+
+  newest() {
+    const running = [...this.source.runs].filter(([, run]) => run.state === "running");
+    const among = running.length ? running : [...this.source.runs];
+    return among.reduce((best, one) => (!best || one[1].started > best[1].started ? one : best), null)?.[0];
+  }
+
+  update() {
+    this.live.show(this.ids);
+    this.ended.hidden = !this.source.ended;
+    const following = !this.chosen && !this.source.named.length;
+    this.follow.setAttribute("aria-pressed", following);
+    this.follow.hidden = Boolean(this.source.named.length);
+    this.list();
+  }
+
+  // The list is made anew when a run comes, goes or changes its state; progress in between changes in place.
+  list(now = false) {
+    const runs = [...this.source.runs].sort(([, a], [, b]) => b.started - a.started);
+    const { ids } = this;
+    const said = JSON.stringify([runs.map(([id, run]) => [id, run.state]), ids]);
+    if (now || said !== this.listed) {
+      this.listed = said;
+      const word = this.filter.value.toLowerCase();
+      const found = runs.filter(([id, run]) => `${id} ${run.name} ${run.state}`.toLowerCase().includes(word));
+      const sweeps = new Map();
+      const alone = [];
+      for (const one of found.slice(0, word ? 2 * MOST : MOST)) {
+        const { sweep } = one[1];
+        if (!sweep) alone.push(this.item(...one));
+        else {
+          if (!sweeps.has(sweep)) {
+            sweeps.set(sweep, []);
+            alone.push(sweep);
+          }
+          sweeps.get(sweep).push(one);
+        }
+      }
+      const rows = alone.map((one) => (typeof one === "string" ? this.sweep(one, sweeps.get(one)) : one));
+      const more = found.length > MOST ? el("p", { class: "faint" }, `${count(found.length - MOST)} older runs: find them by a word of their name.`) : null;
+      this.runs.replaceChildren(...[...rows, more].filter(Boolean));
+      this.toggle.textContent = `runs (${count(runs.length)})`;
+    }
+    for (const bar of this.runs.querySelectorAll("progress")) {
+      const run = this.source.runs.get(bar.dataset.run);
+      if (run) bar.value = this.progress(bar.dataset.run, run);
+    }
+  }
+
+  progress(id, run) {
+    if (ENDED.has(run.state) && run.steps !== undefined) return run.steps;
+    return this.source.recordings.get(id)?.stops.at(-1) ?? run.steps ?? 0;
+  }
+
+  item(id, run) {
+    const { ids } = this;
+    const shown = ids[0] === id;
+    const where = id.split("/").at(-1);
+    const open = el("button", { type: "button", class: "run", "aria-pressed": shown, title: id, onclick: () => this.choose([id]) },
+      el("span", {}, run.name), el("span", { class: `state ${run.state}` }, run.state),
+      el("small", { class: "faint" }, `${run.seed !== undefined ? `seed ${run.seed}, ` : ""}${where}`));
+    const beside = el("input", {
+      type: "checkbox", checked: ids.includes(id), disabled: shown, "aria-label": `curves of ${run.name}, ${where}, beside`, title: "show its curves beside",
+      onchange: (event) => this.choose(event.target.checked ? [...ids, id] : ids.filter((other) => other !== id)),
+    });
+    const bar = run.state === "running" && run.max_steps
+      ? el("progress", { max: run.max_steps, value: this.progress(id, run), "data-run": id, "aria-label": "steps done" }) : null;
+    return el("div", { class: "item" }, beside, open, bar);
+  }
+
+  sweep(name, runs) {
+    const counts = new Map();
+    for (const [, run] of runs) counts.set(run.state, (counts.get(run.state) ?? 0) + 1);
+    const done = counts.get("done") ?? 0;
+    const others = [...counts].filter(([state]) => state !== "done").map(([state, times]) => `${times} ${state}`);
+    const open = runs.some(([id]) => this.ids.includes(id)) || runs.some(([, run]) => run.state === "running");
+    const all = runs.map(([id]) => id).slice(0, 40);
+    return el("details", { class: "sweep", open },
+      el("summary", {}, `sweep ${name}: ${done} of ${runs.length} done${others.length ? `, ${others.join(", ")}` : ""}`,
+        el("progress", { max: runs.length, value: runs.filter(([, run]) => ENDED.has(run.state)).length, "aria-label": "runs that ended" })),
+      el("button", { type: "button", onclick: () => this.choose(all) }, "compare all"),
+      runs.map(([id, run]) => this.item(id, run)));
+  }
+}
+
+export function start(root) {
+  return new App(root);
+}

@@ -1,0 +1,314 @@
+"""Serves the page and, over a websocket, what the runs of a folder record: data, which the browser draws.
+
+A page says which runs it shows; it is sent all that these have recorded, then what is new. Only pages of this server
+are answered: a request for another host's name, or from another site's page, is refused.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from mnist_lab import page
+from mnist_lab.errors import UserError
+from mnist_lab.runs.metrics import FILE as CURVES
+from mnist_lab.runs.result import FILE as RESULT
+from mnist_lab.runs.result import Result
+from mnist_lab.runs.run import state
+from mnist_lab.view import backends
+from mnist_lab.view.recording import Frames, digits_path
+
+_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
+_LIST = 1.0  # seconds between two looks for runs, at least
+_LARGEST = 100_000  # bytes of a message from a page
+# What a page is told of a run's result.
+_TOLD: tuple[str, ...] = (
+    "data",
+    "model",
+    "seed",
+    "error",
+    "steps",
+    "parameters",
+    "fit_seconds",
+    "val_accuracy",
+    "best_val_accuracy",
+)
+_TOLD += ("test_accuracy", "test_errors")
+
+
+class Runs:
+    """The runs in a folder, and ``named`` ones from elsewhere, by an id: their path, from the folder on where in it."""
+
+    def __init__(self, folder: Path, named: list[Path]):
+        self.folder, self.named = folder, [path.absolute() for path in named]
+        self.paths: dict[str, Path] = {}
+        self.about: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, Any] = {}
+        self._due = 0.0
+        self.look()
+
+    def look(self) -> list[str]:
+        """Take in what is new: the ids of runs that began, went on or ended. Takes at most a tenth of the time."""
+        if time.monotonic() < self._due:
+            return []
+        began = time.monotonic()
+        found = {self._id(path): path for path in [*self.named, *_runs_in(self.folder)]}
+        changed = [name for name in self.paths if name not in found]
+        for name in changed:
+            del self.about[name], self._seen[name]
+        self.paths = found
+        for name, path in found.items():
+            seen = _stamp(path / RESULT), _stamp(path / CURVES)[1] if _running(self.about.get(name)) else None
+            if seen != self._seen.get(name) or _running(self.about.get(name)):
+                self._seen[name] = seen
+                about = self._describe(path)
+                if about != self.about.get(name):
+                    self.about[name] = about
+                    changed.append(name)
+        self._due = time.monotonic() + max(_LIST, 10 * (time.monotonic() - began))
+        return changed
+
+    @property
+    def training(self) -> bool:
+        """Whether one of them trains."""
+        return any(_running(about) for about in self.about.values())
+
+    def _id(self, path: Path) -> str:
+        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
+
+    def _describe(self, path: Path) -> dict[str, Any]:
+        try:
+            result = Result.read(path)
+        except UserError:
+            result = Result("interrupted", name=path.name)
+        try:
+            started = min(p.stat().st_mtime for p in (path / "config.yaml", path / RESULT) if p.exists())
+        except (OSError, ValueError):
+            started = 0.0
+        known = {name: value for name in _TOLD if (value := getattr(result, name)) is not None}
+        in_sweep = path.parent.name if path.parent.parent.name == "sweeps" else None
+        return known | {
+            "name": result.name or path.name,
+            "state": state(path, result),
+            "started": started,
+            "sweep": in_sweep,
+            "max_steps": result.settings.get("trainer.max_steps"),
+            "settings": result.settings,
+            "recorded": (path / "view" / "frames").exists(),
+        }
+
+
+def _running(about: dict[str, Any] | None) -> bool:
+    return about is not None and about["state"] == "running"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    with contextlib.suppress(OSError):
+        stat = path.stat()
+        return stat.st_ino, stat.st_mtime_ns
+    return 0, 0
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The run directories in ``folder``: those with a result. There are none inside a run."""
+    found = []
+    for where, folders, files in os.walk(folder):
+        if RESULT in files:
+            found.append(Path(where))
+            folders.clear()
+    return found
+
+
+class Shown:
+    """A run on a page: what was sent of it."""
+
+    def __init__(self, run_dir: Path):
+        self.run_dir, self.frames = run_dir, Frames(run_dir)
+        self.digits = b""
+        self._curves: tuple[int, int] = (0, 0)  # the file, and how much of it was sent
+
+    def news(self) -> tuple[dict[str, Any], bytes]:
+        """What to tell the page, and the digits of the newest frame."""
+        said, body = {}, b""
+        if (changed := self.frames.look()) is not None:
+            records = self.frames.records[changed:]
+            said["frames"] = {"from": changed, "new": [record.header for record in records]}
+            if records:
+                with contextlib.suppress(OSError):
+                    body = self.frames.body(records[-1])
+        if curves := self._new_rows():
+            said["curves"] = curves
+        return said, body
+
+    def _new_rows(self) -> dict[str, Any] | None:
+        """Complete lines of ``metrics.csv`` that are new; all of them where the file is another."""
+        try:
+            with (self.run_dir / CURVES).open("rb") as file:
+                inode, size = os.fstat(file.fileno()).st_ino, os.fstat(file.fileno()).st_size
+                start = self._curves[1] if self._curves[0] == inode and size >= self._curves[1] else 0
+                if size == start and self._curves[0] == inode:
+                    return None
+                file.seek(start)
+                text = file.read()
+        except OSError:
+            return None
+        text = text[: text.rfind(b"\n") + 1]
+        self._curves = inode, start + len(text)
+        return {"from": start, "text": text.decode(errors="replace")} if text else None
+
+
+class _Here(RequestHandler):
+    """Answers requests to this machine by one of its own names only: a page elsewhere may have taken another."""
+
+    def prepare(self) -> None:
+        if self.request.host.rpartition(":")[0] not in _HOSTS and self.request.host not in _HOSTS:
+            raise HTTPError(403, reason="this page is served at localhost only")
+
+    def set_default_headers(self) -> None:
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.set_header("Cache-Control", "no-cache")
+
+
+class _Page(_Here):
+    def initialize(self, text: str) -> None:
+        self.text = text
+
+    def get(self) -> None:
+        self.finish(self.text)
+
+
+class _About(_Here):
+    def initialize(self, said: Callable[[], dict[str, Any]]) -> None:
+        self.said = said
+
+    def get(self) -> None:
+        self.finish(self.said())
+
+
+class _Part(StaticFileHandler):
+    """A module or the style; ``document`` names them."""
+
+    def prepare(self) -> None:
+        _Here.prepare(self)  # type: ignore[arg-type]
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
+
+
+class _Record(_Here):
+    """A record of a run: the digits that are watched, or the digits of a frame."""
+
+    def initialize(self, runs: Runs) -> None:
+        self.runs = runs
+
+    def get(self, kind: str) -> None:
+        path = self.runs.paths.get(self.get_query_argument("run"))
+        if path is None:
+            raise HTTPError(404)
+        self.set_header("Content-Type", "application/octet-stream")
+        try:
+            if kind == "digits":
+                self.finish(digits_path(path).read_bytes())
+                return
+            frames, step = Frames(path), int(self.get_query_argument("step"))
+            frames.look()
+            record = next(record for record in frames.records if record.header.get("step") == step)
+            self.finish(frames.body(record))
+        except (OSError, ValueError, StopIteration):
+            raise HTTPError(404) from None
+
+
+class _Socket(WebSocketHandler):
+    """The other end of a page. tornado lets in pages of this server only."""
+
+    def initialize(self, viewers: set["_Socket"], runs: Runs) -> None:
+        self.viewers, self.runs = viewers, runs
+        self.shown: dict[str, Shown] = {}
+        self.behind_since: float | None = None  # when news went out that the page has not taken in yet
+
+    def prepare(self) -> None:
+        _Here.prepare(self)  # type: ignore[arg-type]
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        self.viewers.add(self)
+        self.say({"runs": self.runs.about, "folder": str(self.runs.folder), "named": self.named()})
+
+    def named(self) -> list[str]:
+        """The runs to show first."""
+        return [name for name, path in self.runs.paths.items() if path in self.runs.named]
+
+    def on_close(self) -> None:
+        self.viewers.discard(self)
+
+    def on_message(self, message: str | bytes) -> None:
+        try:
+            said = json.loads(message)
+            wanted = [str(name) for name in said.get("show", [])] if isinstance(said, dict) else []
+        except (ValueError, TypeError):
+            self.close(1003, "not understood")
+            return
+        if "taken" in said:
+            self.behind_since = None
+        if "show" in said:
+            self.shown = {
+                name: self.shown.get(name) or Shown(self.runs.paths[name]) for name in wanted if name in self.runs.paths
+            }
+            self.tell()
+
+    def tell(self) -> None:
+        """Send what is new of the runs that the page shows, unless it is still taking in what came before."""
+        if self.behind_since and time.monotonic() < self.behind_since + 5:
+            return
+        for name, shown in self.shown.items():
+            said, body = shown.news()
+            if said:
+                self.behind_since = time.monotonic()
+                self.say({"run": name, **said}, body)
+
+    def say(self, said: dict[str, Any], body: bytes = b"") -> None:
+        """Send a message: the length of its JSON (uint32, little-endian), that, and bytes."""
+        text = json.dumps(said, separators=(",", ":")).encode()
+        with contextlib.suppress(WebSocketClosedError):  # gone between two looks
+            self.write_message(struct.pack("<I", len(text)) + text + body, binary=True)
+
+
+async def serve(listening: socket.socket, runs: Runs, stay: float | None, ready: Callable[[], None]) -> None:
+    """Serve until no run has trained and nobody has looked for ``stay`` seconds; None: for ever."""
+    viewers: set[_Socket] = set()
+    shared = {"viewers": viewers, "runs": runs}
+    routes: list[Any] = [
+        ("/", _Page, {"text": page.document("mnist_lab", "app")}),
+        ("/about", _About, {"said": lambda: backends.about_folder(runs.folder) | {"viewers": len(viewers)}}),
+        (r"/page/([\w-]+\.(?:js|css))", _Part, {"path": str(page.FOLDER)}),
+        ("/records/(digits|frame)", _Record, {"runs": runs}),
+        ("/live", _Socket, shared),
+    ]
+    server = HTTPServer(Application(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
+    listening.setblocking(False)
+    server.add_socket(listening)
+    ready()
+    needed_at = time.monotonic()
+    while True:
+        if viewers or stay is not None:
+            changed = runs.look()
+            for viewer in list(viewers):
+                if changed:
+                    viewer.say({"runs": {name: runs.about.get(name) for name in changed}})
+                viewer.tell()
+        now = time.monotonic()
+        needed_at = now if viewers or runs.training else needed_at
+        if stay is not None and now >= needed_at + stay:
+            return
+        await asyncio.sleep(_LOOK if viewers else 0.5)
