@@ -59,8 +59,8 @@ export function ticks(low, high, most, log = false, least = 0) {
 }
 
 export class Chart {
-  constructor(element, { title = "", x = {}, y = {}, legend = true } = {}) {
-    Object.assign(this, { element, title, x, y, data: {}, hidden: new Set(), view: null, at: null, dragging: null });
+  constructor(element, { title = "", x = {}, y = {}, legend = true, firstOnTop = false } = {}) {
+    Object.assign(this, { element, title, x, y, firstOnTop, data: {}, hidden: new Set(), view: null, at: null, dragging: null });
     this.id = `chart-${++charts}`;
     this.zooms = "mouse";
     this.svgElement = el("svg", {
@@ -79,7 +79,11 @@ export class Chart {
     element.replaceChildren(
       ...(title ? [el("div", { class: "chart-title" }, title)] : []), this.plot, ...(legend ? [this.legend] : []),
       this.told, el("p", { class: "unseen", id: `${this.id}-keys` }, KEYS));
-    new ResizeObserver(() => this.#render()).observe(this.plot);
+    this.size = { width: 0, height: 0 }; // told after the first layout, so that a page of many charts is laid out once
+    new ResizeObserver(([{ contentRect }]) => {
+      this.size = contentRect;
+      this.#render();
+    }).observe(this.plot);
   }
 
   draw(data) {
@@ -87,6 +91,12 @@ export class Chart {
     this.#drawLegend();
     this.#render();
     this.svgElement.setAttribute("aria-label", this.#sentence());
+  }
+
+  // Hide what has this name, or show it again.
+  toggle(name) {
+    if (!this.hidden.delete(name)) this.hidden.add(name);
+    this.draw(this.data);
   }
 
   // Whether dragging draws a box to zoom into, with a finger too. Until told, the mouse does and a finger reads values.
@@ -107,7 +117,7 @@ export class Chart {
     copy.querySelector(".chart-cursor").remove();
     const moved = el("g", { transform: `translate(0 ${above})` }, ...copy.childNodes), legend = [];
     let left = font, row = 0;
-    const entries = this.legend ? this.#named().filter(({ name }) => !this.hidden.has(name)) : [];
+    const entries = this.#named().filter(({ name }) => !this.hidden.has(name));
     for (const { name, ...entry } of entries.length > 1 ? entries : []) {
       const wide = 3.5 * font + 0.58 * font * name.length;
       if (left + wide > width && left > font) [left, row] = [font, row + 1];
@@ -161,16 +171,9 @@ export class Chart {
     if (said === this.said) return; // a button that is in use stays the same element
     this.said = said;
     const focused = [...this.legend.children].indexOf(document.activeElement);
-    const buttons = entries.map(({ name, ...entry }) => el(
-      "button", { type: "button", "aria-pressed": String(!this.hidden.has(name)), onclick: () => this.#toggle(name) },
-      el("svg", { width: 22, height: 10, "aria-hidden": "true" }, swatch(entry, 1, 5, 20)), name));
+    const buttons = entries.map((entry) => legendButton(entry, !this.hidden.has(entry.name), () => this.toggle(entry.name)));
     this.legend.replaceChildren(...(entries.length > 1 ? buttons : []));
     if (focused >= 0) buttons[focused]?.focus();
-  }
-
-  #toggle(name) {
-    if (!this.hidden.delete(name)) this.hidden.add(name);
-    this.draw(this.data);
   }
 
   #sentence() {
@@ -222,15 +225,15 @@ export class Chart {
   }
 
   #render() {
-    const { clientWidth: width, clientHeight: height } = this.plot;
-    if (!width || !height) return; // hidden; ResizeObserver tells when it is not
+    const { width, height } = this.size;
+    if (!width || !height) return; // not laid out yet, or hidden
     const font = Math.max(11.5, Math.min(26, 10.8 + Math.min(width, 1.6 * height) / 260)), stroke = font / 7;
     const top = font * (this.y.label ? 2 : 0.8), bottom = height - font * (this.x.label ? 3.1 : 1.9);
     const [yLow, yHigh] = this.#limits("y"), [xLow, xHigh] = this.#limits("x");
     const written = (axis, { value, step }) => (axis.format ?? number)(value, step);
     const yTicks = ticks(yLow, yHigh, Math.max(2, (bottom - top) / (2.7 * font)), this.y.log, this.y.integer ? 1 : 0);
     const yTexts = yTicks.map((tick) => written(this.y, tick));
-    const left = font * (0.6 * Math.max(2, ...yTexts.map((text) => text.length)) + 0.8), right = width - 1.4 * font;
+    const left = font * (0.6 * Math.max(2, ...yTexts.map((text) => text.length)) + 0.8), right = width - 2 * font;
     let xTicks, xTexts, most = (right - left) / (3 * font);
     do { // until the labels have room
       xTicks = ticks(xLow, xHigh, most, this.x.log, this.x.integer ? 1 : 0);
@@ -259,6 +262,7 @@ export class Chart {
     this.#shown("areas").forEach(({ color, opacity = 1, x, low, high }, i) =>
       marks.append(el("path", { d: this.#band(x, low, high), fill: color ?? series(i), "fill-opacity": opacity })));
     const lines = this.#shown("lines").map((line) => ({ color: series(this.data.lines.indexOf(line)), ...line }));
+    if (this.firstOnTop) lines.reverse();
     for (const { color, x, low, high } of lines)
       if (low) marks.append(el("path", { d: this.#band(x, low, high), fill: color, "fill-opacity": 0.16 }));
     for (const { color, dash, width: wide = 1, x, y, mark } of lines) {
@@ -511,7 +515,12 @@ export class Chart {
   }
 }
 
-const swatch = ({ color, dash, opacity, wide }, x, y, length) =>
+// The entry of a legend, which hides and shows a line.
+export const legendButton = ({ name, ...entry }, shown, onclick) =>
+  el("button", { type: "button", "aria-pressed": String(shown), onclick },
+    el("svg", { width: 22, height: 10, "aria-hidden": "true" }, swatch(entry, 1, 5, 20)), name);
+
+const swatch = ({ color, dash, opacity, wide = 3 }, x, y, length) =>
   el("path", { d: `M${x} ${y}h${length}`, stroke: color, "stroke-width": wide, "stroke-dasharray": dash, "stroke-opacity": opacity });
 
 const round = (value) => Math.round(10 * value) / 10;
