@@ -213,7 +213,7 @@ def test_points_are_told_and_lead_somewhere(page: Page) -> None:
     page.click(x + 4, y - 4)
     assert page.evaluate("location.hash") == "#small"
     assert page.evaluate("chart.svgElement.getAttribute('aria-label')") == (
-        "Chart (accuracy against step). 2 points, the highest: large with 0.8 at 9."
+        "Chart (accuracy against step). 2 points, the highest: large with 0.8 at step 9."
     )
 
 

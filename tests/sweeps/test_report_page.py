@@ -138,7 +138,8 @@ def test_curves_are_means_over_seeds_with_a_band(page: Page) -> None:
 def test_a_point_on_the_pareto_front_leads_to_its_row(page: Page) -> None:
     titles = page.texts(".chart-title")
     assert titles[2:] == ["Accuracy against parameters", "Accuracy against seconds of training"]
-    assert "4 points, the highest: mlp_relu, optim.lr 0.1 (validation) with 98.50 % at 70,000" in page.labels()[2]
+    highest = "mlp_relu, optim.lr 0.1 (validation) with 98.50 % at parameters 70,000"
+    assert f"4 points, the highest: {highest}" in page.labels()[2]
     page.evaluate("document.querySelectorAll('.chart svg[aria-label]')[2].focus()")
     page.press("Home")
     page.press("Enter")

@@ -6,7 +6,7 @@
 // values are those of all rows: numbers, words or null. A brush is dragged along an axis, or moved by its two handles,
 // which are sliders for keys and screen readers. changed is told which rows lie within all brushes.
 
-import { ticks, number } from "chart";
+import { number, ticks } from "axis";
 import { el } from "dom";
 
 const SPACE = 112; // pixels between two axes, at least
@@ -52,16 +52,20 @@ export class Parallel {
     this.y = (place) => this.bottom - place * (this.bottom - this.top);
     const room = Math.floor(((width - LEFT - RIGHT) / Math.max(1, count - 1)) / 7.2);
     this.handles = this.axes.map((axis, i) => [0, 1].map((end) => this.#handle(axis, i, end)));
-    this.shades = this.axes.map((_, i) => el("rect", { x: this.x(i) - 7, width: 14, rx: 3, fill: "var(--accent)", "fill-opacity": 0.22, "pointer-events": "none" }));
-    const axes = this.axes.map((axis, i) => el("g", {},
-      el("path", { d: `M${this.x(i)} ${this.top}V${this.bottom}`, stroke: "var(--faint)" }),
-      el("text", { x: this.x(i), y: 18, "text-anchor": "middle", "font-weight": 600, fill: "var(--ink)" },
-        cut(axis.label, room), el("title", {}, axis.label)),
-      axis.marks.map(([place, text]) => el("text", { class: "mark", x: this.x(i) + (i === count - 1 ? 10 : -10), y: this.y(place), dy: ".35em",
-        "text-anchor": i === count - 1 ? "start" : "end" }, cut(text, i ? room - 3 : 9), el("title", {}, text))),
-      el("rect", { class: "reach", x: this.x(i) - 16, y: this.top - 10, width: 32, height: this.bottom - this.top + 20, fill: "transparent",
-        onpointerdown: (event) => this.#grab(event, i), ondblclick: () => this.#set(i, [0, 1]) }),
-      this.shades[i], this.handles[i]));
+    const shade = { width: 14, rx: 3, fill: "var(--accent)", "fill-opacity": 0.22, "pointer-events": "none" };
+    this.shades = this.axes.map((_, i) => el("rect", { x: this.x(i) - 7, ...shade }));
+    const axes = this.axes.map(({ label, marks }, i) => {
+      const x = this.x(i), aside = i === count - 1 ? 10 : -10, anchor = aside > 0 ? "start" : "end";
+      const reach = { x: x - 16, y: this.top - 10, width: 32, height: this.bottom - this.top + 20 };
+      return el("g", {},
+        el("path", { d: `M${x} ${this.top}V${this.bottom}`, stroke: "var(--faint)" }),
+        el("text", { class: "axis", x, y: 18, "text-anchor": "middle" }, cut(label, room), el("title", {}, label)),
+        marks.map(([place, text]) =>
+          el("text", { class: "mark", x: x + aside, y: this.y(place) + 4, "text-anchor": anchor },
+            cut(text, i ? room - 3 : 9), el("title", {}, text))),
+        el("rect", { class: "reach", ...reach, onpointerdown: (event) => this.#grab(event, i) }),
+        this.shades[i], this.handles[i]);
+    });
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.picture.setAttribute("width", width);
     this.picture.replaceChildren(this.lines, ...axes);
@@ -71,20 +75,22 @@ export class Parallel {
 
   #handle({ label }, axis, end) {
     return el("path", {
-      class: "handle", role: "slider", tabindex: 0, "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100,
-      "aria-label": `${label}, ${end ? "highest" : "lowest"} shown`, fill: "var(--paper)", stroke: "var(--faint)",
+      class: "handle", role: "slider", tabindex: 0, "aria-label": `${label}, ${end ? "highest" : "lowest"} shown`,
+      "aria-orientation": "vertical", "aria-valuemin": 0, "aria-valuemax": 100,
       onkeydown: (event) => this.#key(event, axis, end), onpointerdown: (event) => this.#grab(event, axis, end),
     });
   }
 
   #drawLines() {
     if (!this.x) return;
-    const path = (row) => `M${this.axes.map(({ places }, i) => `${Math.round(this.x(i))} ${Math.round(10 * this.y(places[row])) / 10}`).join("L")}`;
-    const passing = this.rows.filter((row) => this.passes(row)), plain = passing.filter((row) => !this.colors.has(row));
-    const strong = Math.max(0.12, Math.min(0.8, 60 / plain.length));
+    const at = (row) => ({ places }, i) => `${Math.round(this.x(i))} ${this.y(places[row]).toFixed(1)}`;
+    const path = (row) => `M${this.axes.map(at(row)).join("L")}`;
+    const passing = this.rows.filter((row) => this.passes(row)), grey = passing.filter((row) => !this.colors.has(row));
+    const strength = Math.max(0.12, Math.min(0.8, 60 / grey.length));
     this.lines.replaceChildren(
-      el("path", { d: plain.map(path).join(""), stroke: "var(--series-8)", "stroke-opacity": strong }),
-      ...passing.filter((row) => this.colors.has(row)).reverse().map((row) => el("path", { d: path(row), stroke: this.colors.get(row), "stroke-width": 2.2 })));
+      el("path", { d: grey.map(path).join(""), stroke: "var(--series-8)", "stroke-opacity": strength }),
+      ...passing.filter((row) => this.colors.has(row)).reverse().map((row) =>
+        el("path", { d: path(row), stroke: this.colors.get(row), "stroke-width": 2.2 })));
   }
 
   #drawBrushes() {
@@ -153,24 +159,24 @@ const cut = (text, most) => (text.length > most ? `${text.slice(0, Math.max(1, m
 
 // An axis with the place of each row, 0 at the bottom to 1; the texts beside it; and what a place is called.
 function prepared({ label, values, format = number }) {
-  const known = values.filter((value) => value !== null), isScale = known.length && known.every((value) => typeof value === "number");
-  const different = [...new Set(known)].sort((a, b) => (isScale ? a - b : String(a).localeCompare(String(b))));
-  const low = different[0], high = different[different.length - 1], log = isScale && low > 0 && high / low >= 20;
-  const measure = log ? Math.log : (value) => value, floor = known.length < values.length ? 0.12 : 0; // null lies below
-  const from = isScale && low < high ? measure(low) : 0, to = isScale && low < high ? measure(high) : different.length - 1;
+  const known = values.filter((value) => value !== null), isScale = known.every((value) => typeof value === "number");
+  const order = isScale ? (a, b) => a - b : (a, b) => String(a).localeCompare(String(b), "en", { numeric: true });
+  const different = [...new Set(known)].sort(order), low = different[0], high = different[different.length - 1];
+  const log = isScale && low > 0 && high / low >= 20, unset = known.length < values.length;
+  const measure = !isScale ? (value) => different.indexOf(value) : log ? Math.log : (value) => value;
+  const from = measure(low), to = measure(high), bottom = unset ? 0.15 : 0.03; // what is not set lies below
   const place = (value) => {
     if (value === null) return 0;
-    const at = isScale && low < high ? measure(value) : different.indexOf(value);
-    return 0.03 + floor + (0.94 - floor) * (to > from ? (at - from) / (to - from) : 0.5);
+    return bottom + (0.97 - bottom) * (to > from ? (measure(value) - from) / (to - from) : 0.5);
   };
-  const round = isScale && different.length > FEW ? ticks(low, high, 6, log) : different.map((value) => ({ value }));
   const tell = (value, step) => (typeof value === "number" ? format(value, step) : String(value));
+  const round = isScale && different.length > FEW ? ticks(low, high, 6, log) : different.map((value) => ({ value }));
   const marks = round.map(({ value, step }) => [place(value), tell(value, step)]);
-  if (floor) marks.push([0, "–"]);
-  const stops = [...(floor ? [0] : []), ...different.map(place)];
+  const all = [...(unset ? [null] : []), ...different];
   const telling = (at) => {
-    const nearest = [...different, ...(floor ? [null] : [])].reduce((a, b) => (Math.abs(place(b) - at) < Math.abs(place(a) - at) ? b : a));
-    return nearest === null ? "none" : tell(nearest);
+    const value = all.reduce((a, b) => (Math.abs(place(b) - at) < Math.abs(place(a) - at) ? b : a));
+    return value === null ? "not set" : tell(value);
   };
-  return { label, places: values.map(place), marks, stops, telling };
+  if (unset) marks.push([0, "–"]);
+  return { label, places: values.map(place), marks, stops: all.map(place), telling };
 }
