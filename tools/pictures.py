@@ -103,7 +103,7 @@ def report(chromium: str) -> None:
         subprocess.run([sys.executable, "train.py", "--multirun", *settings, *options], cwd=ROOT, check=True)
     page = folder / "report.html"
     subprocess.run([sys.executable, "-m", "mnist_lab.report", folder, "--html", page], cwd=ROOT, check=True)
-    photograph(chromium, page.as_uri(), PICTURES / "report.png", "1440,2300")
+    photograph(chromium, page.as_uri(), PICTURES / "report.png", "1440,2680")
 
 
 def view(chromium: str) -> None:

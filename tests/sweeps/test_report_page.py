@@ -80,7 +80,7 @@ def page(chromium: Page, report: Path) -> Iterator[Page]:
 
 def test_it_says_how_the_runs_ended_and_which_are_best(page: Page) -> None:
     assert page.texts("h1")[0].startswith("10 runs in ")
-    (said,) = page.texts("header p")
+    (said,) = page.texts(".report-head p")
     assert said == (
         "8 done, 1 damaged, 1 failed. Best on the validation images: mlp_relu, optim.lr 0.1, 98.50 ± 0.71 %."
     )

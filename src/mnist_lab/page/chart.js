@@ -351,7 +351,7 @@ export class Chart {
       rows.push({ value: this.#tellX(x) });
       return { head, rows, text: `${head}: ${rows.map(({ value }) => value).join(", ")}` };
     }
-    for (const { name, color, x, y, low, high } of this.#told()) {
+    for (const { name, color, x, y, low, high } of this.#readable()) {
       const i = nearest(x, here), away = x[i] === here ? "" : ` at ${this.#tell("x", x[i])}`;
       const band = low && high[i] > low[i] ? `${this.#tell("y", low[i])} to ${this.#tell("y", high[i])}` : "";
       if (!y) rows.push({ name, color, value: band || this.#tell("y", low[i]), more: away });
@@ -395,7 +395,7 @@ export class Chart {
     }
     if (best) return best;
     let x = null;
-    for (const line of this.#told()) {
+    for (const line of this.#readable()) {
       const found = line.x[nearest(line.x, X.back(px))];
       if (x === null || Math.abs(X(found) - px) < Math.abs(X(x) - px)) x = found;
     }
@@ -403,7 +403,7 @@ export class Chart {
   }
 
   // The lines and areas that are told.
-  #told() {
+  #readable() {
     return [...this.#shown("lines"), ...this.#shown("areas").reverse()].filter(({ name, x }) => name && x.length);
   }
 
@@ -416,7 +416,7 @@ export class Chart {
       return { point: points[now < 0 ? start : Math.max(0, Math.min(now + direction, points.length - 1))] };
     }
     const from = this.at?.x ?? (direction > 0 ? -Infinity : Infinity);
-    const ahead = this.#told().flatMap(({ x }) => x.filter((value) => inside(value) && direction * (value - from) > 0));
+    const ahead = this.#readable().flatMap(({ x }) => x.filter((value) => inside(value) && direction * (value - from) > 0));
     return ahead.length ? { x: ahead.reduce((a, b) => (direction * (a - b) < 0 ? a : b)) } : this.at;
   }
 

@@ -43,7 +43,7 @@ function heading({ place, states, rows, head }) {
   const total = Object.values(states).reduce((a, b) => a + b, 0);
   const best = rows.length > 1 && rows.find(({ accuracy: [mean] }) => mean !== null);
   const told = best && [`Best on the ${best.part} images: `, el("strong", {}, best.label)];
-  return el("header", {},
+  return el("div", { class: "report-head" },
     el("h1", {}, `${count(total)} ${total === 1 ? "run" : "runs"}`, el("span", { class: "faint" }, ` in ${place}`)),
     el("p", {}, ended.length > 0 && `${done} done, ${ended.join(", ")}. `,
       told, best && `, ${best.cells[head.indexOf(best.part)]}.`));
@@ -165,7 +165,7 @@ function table({ head, runHead, settings }, shown) {
   function line({ id, cells, runs, label }) {
     const inner = el("td", { colspan: head.length + 1 }), under = el("tr", { class: "runs", hidden: true }, inner);
     const swatch = el("i"), told = { "aria-expanded": "false", "aria-label": `Runs of ${label}` };
-    const opener = el("button", { class: "opener", ...told, onclick: () => open(under.hidden) }, swatch, "▸");
+    const opener = el("button", { class: "opener", ...told, onclick: () => open(under.hidden) }, swatch);
     const open = (more) => {
       opener.setAttribute("aria-expanded", String(more));
       under.hidden = !more;
