@@ -1,17 +1,22 @@
 """What a sweep costs besides training: ``python benchmarks/sweeps.py``.
 
 A sweep of many short jobs in one process (softmax regression, 100 steps, data=mnist5k) against the same job in a
-process of its own, in turn; and the report over many results.
+process of its own, in turn; the report over many results; and its page, opened in chromium.
 """
 
 import argparse
 import json
+import math
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from browser import Browser
 
 TRAIN = str(Path(__file__).parents[1] / "train.py")
 JOB = ["model=softmax", "optim=sgd", "data=mnist5k", "trainer.max_steps=100"]
@@ -59,11 +64,59 @@ def report(count: int) -> None:
         print(f"report over {count:,} results: {best:.2f} s")
 
 
+def page(count: int, seeds: int, points: int = 200) -> None:
+    """A page over ``count`` runs with curves: how long it takes to write and to open, and its size."""
+    with tempfile.TemporaryDirectory() as folder:
+        dice = random.Random(0)
+        for i in range(count):
+            run, row = Path(folder, f"{i}-mlp_relu"), i // seeds
+            run.mkdir()
+            chosen = {"model": "MLP", "optim.lr": 10 ** -(1 + row % 7 / 2), "data.batch_size": 50 * (1 + row // 7 % 5)}
+            chosen |= {"model.dropout": row // 35 / 100, "seed": i % seeds}
+            top = 0.9 + 0.08 * dice.random()
+            curve = [top * (1 - math.exp(-(k + 1) / 9)) + 0.01 * dice.random() for k in range(points)]
+            lines = [f"{50 * (k + 1)},{value},{2.5 * (1.01 - value)}\n" for k, value in enumerate(curve)]
+            (run / "metrics.csv").write_text("".join(["step,val_accuracy,val_loss\n", *lines]))
+            numbers = {"val_accuracy": curve[-1], "test_accuracy": top, "test_errors": round(1e4 * (1 - top))}
+            numbers |= {"fit_seconds": 60 * dice.random(), "parameters": dice.randint(1000, 10**7)}
+            result = {"status": "done", "name": "mlp_relu", "model": "mlp_relu", "settings": chosen, **numbers}
+            (run / "result.json").write_text(json.dumps(result))
+        file = Path(folder, "report.html")
+        written = seconds("-m", "mnist_lab.report", folder, "--html", str(file), cwd=folder)
+        opened = sorted(_opened(file) for _ in range(5))
+        print(
+            f"page over {count:,} runs in {count // seeds:,} rows: written in {written:.1f} s, "
+            f"{file.stat().st_size / 1e6:.1f} MB, opened in {opened[2]:.2f} s ({opened[0]:.2f} to {opened[-1]:.2f})"
+        )
+
+
+def _opened(file: Path) -> float:
+    """Seconds until all of the page is drawn, in a browser that has started."""
+    browser = Browser(shutil.which("chromium") or sys.exit("error: chromium is not installed"), "about:blank")
+    browser.send("Page.enable")
+    browser.send(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""const wait = () => document.querySelector(".report .chart svg path, .report table tr")
+            ? requestAnimationFrame(() => requestAnimationFrame(() => { window.took = performance.now(); }))
+            : requestAnimationFrame(wait); wait();""",
+    )
+    browser.send("Page.navigate", url=file.as_uri())
+    while not (took := browser.evaluate("window.took")):
+        time.sleep(0.05)
+    browser.close()
+    return took / 1000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--results", type=int, default=10_000)
+    parser.add_argument("--pages", action="store_true", help="measure the page only")
     arguments = parser.parse_args()
+    for seeds in (1, 5):
+        page(1000, seeds)
+    if arguments.pages:
+        return
     report(arguments.results)
     for logger in ("none", "tensorboard"):
         sweep(arguments.jobs, logger)

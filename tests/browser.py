@@ -15,6 +15,12 @@ import numpy as np
 from PIL import Image
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+_COLLECT = """window.complaints = [];
+for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
+  addEventListener(kind, (e) => complaints.push(String(e.message ?? e.reason ?? e.violatedDirective ?? e.type)), true);
+console.error = console.warn = (...words) => complaints.push(words.join(" "));
+"""
+
 
 class Browser:
     """Looks at ``page``, ``width`` by ``height`` pixels large, each of them ``ratio`` by ``ratio`` on the screen."""
@@ -31,6 +37,8 @@ class Browser:
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=False
         )
+        self.send("Page.enable")
+        self.send("Page.addScriptToEvaluateOnNewDocument", source=_COLLECT)
         self.send("Page.navigate", url=page)
 
     def _page(self, port_file: Path) -> str:
@@ -64,6 +72,57 @@ class Browser:
     def evaluate(self, script: str) -> Any:
         """The value of a line of JavaScript."""
         return self.send("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def waited(self, script: str) -> Any:
+        """What a promise brings."""
+        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        return answer["result"].get("value")
+
+    def settle(self) -> None:
+        """Wait until all that has been changed is laid out and drawn."""
+        self.waited("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+
+    def errors(self) -> list[str]:
+        """What the page has complained of since it was asked last."""
+        return self.evaluate("complaints.splice(0)")
+
+    def texts(self, of: str) -> list[str]:
+        """The text of each element that a selector finds and that is shown."""
+        return self.evaluate(
+            f"[...document.querySelectorAll({json.dumps(of)})].filter((e) => e.getClientRects().length)"
+            ".map((e) => e.textContent)"
+        )
+
+    def centre(self, of: str) -> tuple[float, float]:
+        """Where on the screen the first element that a selector finds has its middle; the page scrolls there."""
+        x, y = self.evaluate(
+            f"(() => {{ const e = document.querySelector({json.dumps(of)}); e.scrollIntoView({{block: 'center'}});"
+            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        return x, y
+
+    def move(self, x: float, y: float) -> None:
+        """Move the mouse."""
+        self._mouse("mouseMoved", x, y)
+
+    def click(self, x: float, y: float, clicks: int = 1) -> None:
+        """Click, or click twice."""
+        self.move(x, y)
+        for click in range(clicks):
+            self._mouse("mousePressed", x, y, button="left", clickCount=click + 1)
+            self._mouse("mouseReleased", x, y, button="left", clickCount=click + 1)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the mouse, move it, let it go."""
+        self.move(*start)
+        self._mouse("mousePressed", *start, button="left", clickCount=1)
+        for share in (0.3, 0.7, 1):
+            x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            self._mouse("mouseMoved", x, y, button="left", buttons=1)
+        self._mouse("mouseReleased", *end, button="left", clickCount=1)
+
+    def _mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
 
     def press(self, key: str, code: str = "", control: bool = False) -> None:
         """Press a key and let it go."""

@@ -175,7 +175,7 @@ def test_a_multirun_trains_every_combination(train: Train, tmp_path: Path) -> No
         ("softmax", 1),
     ]
     assert {r["status"] for r in found} == {"done"}
-    said, page = run.out.rsplit("with pictures: ", 1)
+    said, page = run.out.rsplit("with charts: ", 1)
     assert (tmp_path / page.strip()).exists()
     head, *rows = said[said.rindex("outputs/sweeps") :].splitlines()[1:]
     assert head.split()[:2] == ["model", "n"]

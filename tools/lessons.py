@@ -1,8 +1,10 @@
-"""Draw the pictures of docs/lessons.md from the curves in docs/results."""
+"""Draw the pictures of docs/lessons.md from the curves in docs/results, and write the times."""
 
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import recipes
 
 from mnist_lab.runs.metrics import Metrics
 
@@ -56,8 +58,22 @@ PICTURES: dict[str, tuple[str, dict[str, tuple[str, str]], tuple[float, float]]]
 }
 
 
+def timed(text: str) -> str:
+    """docs/lessons.md with the seconds that each lesson's recipes take, as they are in docs/results."""
+    known = {recipe.name: recipe for recipe in recipes.recipes() + recipes.recipes("Lesson")}
+
+    def write(found: re.Match[str]) -> str:
+        took = [recipes.quickest(list(known[name].results().values())) for name in found[1].split(", ")]
+        parts = [f"{seconds:.0f} s ({threads} thread{'s' * (threads > 1)})" for seconds, threads in took]
+        return f"<!-- seconds: {found[1]} -->{', '.join(parts)}<!-- end -->"
+
+    return re.sub("<!-- seconds: (.*?) -->.*?<!-- end -->", write, text)
+
+
 def main() -> None:
-    """Draw each picture from the runs with seed 0."""
+    """Draw each picture from the runs with seed 0, and write the times."""
+    lessons = DOCS / "lessons.md"
+    lessons.write_text(timed(lessons.read_text(encoding="utf-8")), encoding="utf-8")
     for name, (label, lines, limits) in PICTURES.items():
         figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
         for (text, (recipe, metric)), colour in zip(lines.items(), COLOURS, strict=False):

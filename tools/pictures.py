@@ -95,11 +95,13 @@ def tabs(chromium: str) -> None:
 def report(chromium: str) -> None:
     """Take a picture of the report of a small sweep."""
     folder = ROOT / "outputs" / "report"
-    if not (folder / "report.html").exists():
+    if not folder.exists():
         settings = ["model=softmax,mlp_relu", "optim.lr=0.01,0.003,0.001", "data.batch_size=50,200", "seed=0,1,2"]
         options = ["trainer.max_steps=200", "trainer.val_check_interval=20", f"hydra.sweep.dir={folder}"]
         subprocess.run([sys.executable, "train.py", "--multirun", *settings, *options], cwd=ROOT, check=True)
-    photograph(chromium, (folder / "report.html").as_uri(), PICTURES / "report.png", "1240,2060")
+    page = folder / "report.html"
+    subprocess.run([sys.executable, "-m", "mnist_lab.report", folder, "--html", page], cwd=ROOT, check=True)
+    photograph(chromium, page.as_uri(), PICTURES / "report.png", "1440,2680")
 
 
 def view(chromium: str) -> None:

@@ -22,12 +22,7 @@ LINES = [
     {"name": "validation", "x": [0, 100], "y": [0.2, 0.8], "dash": "6 4", "mark": "ended"},
 ]
 AXES = {"x": {"label": "step", "integer": True}, "y": {"label": "accuracy", "min": 0, "max": 1}}
-# Everything a chart says of what it is doing, and every error; one chart a test.
 HARNESS = """<script>
-  window.errors = [];
-  for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
-    addEventListener(kind, (e) => errors.push(String(e.message ?? e.reason ?? e.violatedDirective)), true);
-  console.error = console.warn = (...words) => errors.push(words.join(" "));
   window.begin = (options, width = 600, height = 320) => {
     const place = document.createElement("div");
     place.style.cssText = `width:${width}px;height:${height}px`;
@@ -38,7 +33,6 @@ HARNESS = """<script>
     const { left, top, width, height } = element.getBoundingClientRect();
     return [left + width / 2, top + height / 2];
   };
-  window.texts = (of) => [...root.querySelectorAll(of)].map((element) => element.textContent);
 </script><div id="root">"""
 
 
@@ -49,12 +43,10 @@ class Page(Browser):
         self.move(1000, 600)
         self.evaluate(f"begin({json.dumps(options)}, {width})")
         self.draw(data)
+        self.settle()
 
     def draw(self, data: dict[str, Any]) -> None:
         self.evaluate(f"chart.draw({json.dumps(data)})")
-
-    def texts(self, of: str) -> list[str]:
-        return self.evaluate(f"texts({json.dumps(of)})")
 
     def text(self, of: str) -> str:
         (found,) = self.texts(of)
@@ -64,28 +56,6 @@ class Page(Browser):
         """Where on the screen the ticks with these texts meet."""
         script = "centre([...root.querySelectorAll('.{} .tick, .{}.tick')].find((e) => e.textContent === '{}'))"
         return self.evaluate(script.format("x", "x", x))[0], self.evaluate(script.format("y", "y", y))[1]
-
-    def mouse(self, kind: str, x: float, y: float, clicks: int = 1) -> None:
-        pressed = {"mousePressed": 1, "mouseReleased": 1}.get(kind, 0)
-        button = "left" if pressed else "none"
-        self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=pressed * clicks)
-
-    def move(self, x: float, y: float) -> None:
-        self.mouse("mouseMoved", x, y)
-
-    def click(self, x: float, y: float, clicks: int = 1) -> None:
-        self.move(x, y)
-        for click in range(clicks):
-            self.mouse("mousePressed", x, y, click + 1)
-            self.mouse("mouseReleased", x, y, click + 1)
-
-    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
-        self.move(*start)
-        self.mouse("mousePressed", *start)
-        for share in (0.3, 0.7, 1):
-            x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
-            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
-        self.mouse("mouseReleased", *end)
 
     def told(self) -> str | None:
         """What is under the cursor, None without one."""
@@ -110,7 +80,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture
 def page(chromium: Page) -> Iterator[Page]:
     yield chromium
-    assert chromium.evaluate("errors.splice(0)") == []
+    assert chromium.errors() == []
 
 
 def test_axes_have_round_numbers_and_labels(page: Page) -> None:
@@ -170,7 +140,7 @@ def test_the_legend_hides_and_shows_lines(page: Page) -> None:
     assert page.evaluate(label) == "Chart (accuracy against step). validation: 0.8 at step 100 (ended)."
     page.draw({"lines": LINES})
     assert page.evaluate(pressed) == ["false", "true"]  # as long as the chart lives
-    page.click(*page.evaluate("centre(root.querySelector('.chart-legend button'))"))
+    page.click(*page.centre(".chart-legend button"))
     assert "training: 0.9 at step 100; validation" in page.evaluate(label)
 
 
@@ -185,7 +155,7 @@ def test_a_box_zooms_and_two_clicks_show_all_again(page: Page) -> None:
         assert "20" in page.texts(".x.tick")
         page.draw({"lines": LINES, "range": {"y": [0, 2]}})  # what is drawn next keeps the zoom
     assert page.evaluate("getComputedStyle(root.querySelector('.chart-back')).display") != "none"
-    page.click(*page.evaluate("centre(chart.svgElement)"), clicks=2)
+    page.click(*page.centre(".chart svg"), clicks=2)
     assert page.texts(".x.tick") == whole
     assert page.texts(".y.tick")[-1] == "2.0"  # the range that was asked for
     page.evaluate("chart.zoomBox(false)")
@@ -237,13 +207,13 @@ def test_points_are_told_and_lead_somewhere(page: Page) -> None:
         {"label": "large", "x": 9, "y": 0.8, "hollow": True},
     ]
     page.begin(AXES, {"points": points, "lines": [{"x": [1, 9], "y": [0.2, 0.8]}]})
-    x, y = page.evaluate("centre(root.querySelector('circle'))")
+    x, y = page.centre("circle")
     page.move(x + 4, y - 4)
     assert page.told() == "small\naccuracy 0.2 ± 0.01\nstep 1"
     page.click(x + 4, y - 4)
     assert page.evaluate("location.hash") == "#small"
     assert page.evaluate("chart.svgElement.getAttribute('aria-label')") == (
-        "Chart (accuracy against step). 2 points, the highest: large with 0.8 at 9."
+        "Chart (accuracy against step). 2 points, the highest: large with 0.8 at step 9."
     )
 
 
@@ -257,8 +227,7 @@ def test_a_chart_saves_as_svg_and_png(page: Page) -> None:
     assert "#0072b2" in text
     script = """chart.png(3).then((blob) => new Promise((done) => {
         const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(blob); }))"""
-    answer = page.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"]["value"]
-    image = Image.open(io.BytesIO(base64.b64decode(answer.split(",")[1]))).convert("RGB")
+    image = Image.open(io.BytesIO(base64.b64decode(page.waited(script).split(",")[1]))).convert("RGB")
     assert image.width == 3 * 600
     colors = {color for _, color in image.getcolors(1 << 20) or []}
     assert {(0, 0x72, 0xB2), (0xD5, 0x5E, 0), (255, 255, 255)} <= colors
@@ -279,5 +248,5 @@ def test_a_chart_that_was_hidden_draws_itself_when_it_is_shown(page: Page) -> No
     page.evaluate("root.style.display = 'none'")
     page.draw({"lines": LINES})
     page.evaluate("root.style.display = ''")
-    drawn = "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(texts('.x.tick')))))"
-    assert page.send("Runtime.evaluate", expression=drawn, awaitPromise=True, returnByValue=True)["result"]["value"]
+    page.settle()
+    assert page.texts(".x.tick")

@@ -1,5 +1,4 @@
 import csv
-import itertools
 import json
 import subprocess
 import sys
@@ -11,8 +10,7 @@ import pytest
 from filelock import FileLock
 
 from mnist_lab.runs.result import Result
-from mnist_lab.sweeps.plots import draw, pareto_front
-from mnist_lab.sweeps.report import SPREAD, WATCHED, collect, group, label, run_records, table
+from mnist_lab.sweeps.report import SPREAD, WATCHED, collect, group, labels, run_records, table
 from mnist_lab.sweeps.summary import main
 
 
@@ -75,65 +73,9 @@ def test_a_models_own_options_are_not_columns(tmp_path: Path) -> None:
     assert group(collect([tmp_path]))[0] == ["model"]
 
 
-def test_the_page_holds_the_table_and_all_plots(sweep: Path, tmp_path: Path) -> None:
-    for name in ("slow0", "slow1", "deep/fast0"):
-        (sweep / name / "metrics.csv").write_text("step,val_accuracy,val_loss\n10,0.5,1\n20,0.9,0.5\n30,0.")
-    main([str(sweep), "--html", str(tmp_path / "page.html"), "--plots", str(tmp_path / "plots")])
-    page = (tmp_path / "page.html").read_text()
-    assert "<td>93.00 ± 2.00 %</td>" in page
-    assert "<th>optim.lr</th>" in page
-    assert "deep/fast1: it broke</li>" in page
-    assert page.count("data:image/png;base64,") == 2
-    assert f"<li>{SPREAD}</li>" in page
-    for number in range(3):
-        assert f"slow{number}</td><td>done</td><td>0.01</td><td>{number}</td>" in page  # every run
-    assert "http" not in page  # nothing is fetched from elsewhere
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"curves.png", "costs.png"}
-
-
-def test_plots_show_learning_curves_and_costs(tmp_path: Path) -> None:
-    for seed, lr in itertools.product((0, 1), (0.1, 0.01)):
-        for size, kind in ((7, "MLP"), (70, "Softmax")):
-            settings = {"seed": seed, "optim.lr": lr, "model": kind}
-            name, accuracy = f"{seed}{lr}{kind}", 0.9 + lr / 10 + size / 1000 + seed / 100
-            run(tmp_path, name, model=kind, settings=settings, parameters=size, val_accuracy=accuracy)
-            lines = f"10,{accuracy - 0.2}\n15,\n20,{accuracy}\n30,0."  # not measured at 15, and killed in a row
-            (tmp_path / name / "metrics.csv").write_text("step,val_accuracy\n" + lines)
-    figures = draw(collect([tmp_path]))
-    assert set(figures) == {"curves", "costs"}
-    best = figures["curves"].axes[0].get_lines()[0]
-    assert best.get_label() == "Softmax, optim.lr 0.1 (validation)"
-    assert figures["curves"].axes[0].get_xlim()[0] == 0
-    assert list(best.get_xdata()) == [10, 20]
-    assert best.get_ydata() == pytest.approx([78.5, 98.5])  # the mean of two seeds
-    (band,) = figures["curves"].axes[0].collections[0].get_paths()
-    assert band.get_extents().ymin == pytest.approx(78)
-    assert band.get_extents().ymax == pytest.approx(99)
-    costs = figures["costs"].axes[0]
-    assert costs.get_xscale() == "log"
-    front = next(line for line in costs.get_lines() if line.get_label() == "Pareto front")
-    assert list(front.get_xdata()) == [7, 70]
-    assert front.get_ydata() == pytest.approx([92.2, 98.5])
-
-
-def test_what_was_watched_is_drawn_and_named_where_nothing_was_held_out(tmp_path: Path) -> None:
-    run(tmp_path, "validated", model="softmax")
-    watched = {"val_accuracy": None, "peak_test_accuracy": 0.98}
-    run(tmp_path, "watched", model="mlp_relu", **watched)
-    for name, part in (("validated", "val"), ("watched", "test")):
-        (tmp_path / name / "metrics.csv").write_text(f"step,{part}_accuracy,{part}_loss\n10,0.5,1\n20,0.9,0.5\n")
-    runs = collect([tmp_path])
-    figures = draw(runs)
-    for figure in figures.values():
-        labels = figure.axes[0].get_legend_handles_labels()[1]
-        assert {"softmax (validation)", "mlp_relu (test)"} <= {*labels}
-    axis = figures["curves"].axes[0]
-    assert axis.get_title().startswith("accuracy: validation; dashed: test, watched while training")
-    assert [(list(line.get_ydata()), line.get_linestyle()) for line in axis.get_lines()] == [
-        ([50, 90], "-"),
-        ([50, 90], "--"),
-    ]
-    head, _, row, *_, last = table(runs).splitlines()
+def test_what_was_watched_is_named(tmp_path: Path) -> None:
+    run(tmp_path, "watched", val_accuracy=None, peak_test_accuracy=0.98)
+    head, row, last = table(collect([tmp_path])).splitlines()
     assert "highest test, watched" in head
     assert "98.00 %" in row
     assert last == WATCHED
@@ -148,9 +90,7 @@ def test_the_name_of_a_recipe_stands_for_what_it_sets(tmp_path: Path) -> None:
             path.write_text(path.read_text().replace(f'"{name}{lr}"', f'"{name}"'))
     columns, rows = group(collect([tmp_path]))
     assert columns == ["name", "optim.lr"]
-    assert {label(row, columns, rows) for row in rows} == {
-        f"{name}, optim.lr {lr}" for name in ("small", "large") for lr in (0.1, 0.2)
-    }
+    assert {*labels(columns, rows)} == {f"{name}, optim.lr {lr}" for name in ("small", "large") for lr in (0.1, 0.2)}
 
 
 def test_every_run_has_its_state_date_commit_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,10 +135,6 @@ def test_nothing_but_damage_is_no_table(tmp_path: Path, capsys: pytest.CaptureFi
         main([str(tmp_path), form])
         said = capsys.readouterr()
         assert "skipped: " in said.out + said.err
-
-
-def test_the_pareto_front_is_what_nothing_beats() -> None:
-    assert pareto_front([(3, 5), (1, 2), (2, 1), (2, 4), (3, 4)]) == [(1, 2), (2, 4), (3, 5)]
 
 
 def test_the_command_line(sweep: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Runs that differ only in their seed share a row. Only ``result.json`` files are 
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -103,13 +104,22 @@ def _follows(key: str, option: str, differing: list[str], settings: list[dict[st
     return len(pairs) == len({chosen for chosen, _ in pairs})
 
 
-def label(row: Row, columns: list[str], rows: list[Row]) -> str:
-    """What tells ``row`` from the other ``rows``: its name or model, and what varies among those that share it."""
+def labels(columns: list[str], rows: list[Row]) -> list[str]:
+    """What tells each row from the others: its name or model, and what varies among those that share it."""
     kind = next((key for key in ("name", "model") if key in columns), None)
-    alike = [other.settings for other in rows if kind is None or other.settings[kind] == row.settings[kind]]
-    varied = [key for key in columns if key != kind and len({repr(other.get(key)) for other in alike}) > 1]
-    words = [f"{key} {short(row.settings.get(key))}" for key in varied]
-    return ", ".join(([str(row.settings[kind])] if kind else []) + words) or "all"
+    alike: dict[Any, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(row.settings.get(kind or ""), []).append(row)
+    varied = {
+        shared: [key for key in columns if key != kind and len({repr(row.settings.get(key)) for row in same}) > 1]
+        for shared, same in alike.items()
+    }
+    found = []
+    for row in rows:
+        shared = row.settings.get(kind or "")
+        words = [f"{key} {short(row.settings.get(key))}" for key in varied[shared]]
+        found.append(", ".join(([str(shared)] if kind else []) + words) or "all")
+    return found
 
 
 def records(runs: Runs) -> list[dict[str, Any]]:
@@ -149,18 +159,29 @@ def short(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def head(columns: list[str], rows: list[Row]) -> dict[str, str]:
+    """The columns of the table and what heads them. What no run has measured has no column."""
+    measures = {key: MEASURES[key] for key in MEASURES if any(row.mean_std(key)[0] is not None for row in rows)}
+    left = {"unfinished": "unfinished"} if any(row.unfinished for row in rows) else {}
+    return {key: key for key in columns} | {"n": "n"} | measures | left
+
+
+def row_cells(row: Row, columns: Iterable[str]) -> list[str]:
+    """A row of the table as text, with the columns that ``head`` has given."""
+    counts = {"n": len(row.runs) - len(row.unfinished), "unfinished": len(row.unfinished)}
+    return [
+        str(counts[key]) if key in counts
+        else measured(key, *row.mean_std(key)) if key in MEASURES
+        else short(row.settings.get(key))
+        for key in columns
+    ]  # fmt: skip
+
+
 def cells(runs: Runs) -> list[list[str]]:
-    """The table as text: its rows of cells, the head first. What no run has measured has no column."""
+    """The table as text: its rows of cells, the head first."""
     columns, rows = group(runs)
-    measures = [measure for measure in MEASURES if any(row.mean_std(measure)[0] is not None for row in rows)]
-    unfinished = any(row.unfinished for row in rows)
-    lines = [[*columns, "n", *(MEASURES[measure] for measure in measures), *(["unfinished"] if unfinished else [])]]
-    for row in rows:
-        settings = [short(row.settings.get(key)) for key in columns]
-        measured = [_measured(measure, *row.mean_std(measure)) for measure in measures]
-        left = [str(len(row.unfinished))] if unfinished else []
-        lines.append([*settings, str(len(row.runs) - len(row.unfinished)), *measured, *left])
-    return lines
+    headed = head(columns, rows)
+    return [list(headed.values()), *(row_cells(row, headed) for row in rows)]
 
 
 def run_cells(runs: Runs) -> list[list[str]]:
@@ -169,10 +190,10 @@ def run_cells(runs: Runs) -> list[list[str]]:
     return [[MEASURES.get(key, key) for key in found[0]], *([short(value) for value in one.values()] for one in found)]
 
 
-def notes(runs: Runs) -> list[str]:
+def notes(runs: Runs, unfinished: bool = True) -> list[str]:
     """What the table does not say: each run that is not done, with the reason, and what the words in its head mean."""
     said = []
-    for folder, result in runs.items():
+    for folder, result in runs.items() if unfinished else ():
         if result.status == "damaged":
             said.append(f"skipped: {result.error}")
         elif result.status not in ("done", "pruned"):
@@ -185,7 +206,8 @@ def notes(runs: Runs) -> list[str]:
     return said
 
 
-def _measured(measure: str, mean: float | None, std: float | None) -> str:
+def measured(measure: str, mean: float | None, std: float | None) -> str:
+    """Mean and standard deviation of ``measure``, a field of Result, as text with its unit."""
     if mean is None:
         return "-"
     if measure.endswith("accuracy"):

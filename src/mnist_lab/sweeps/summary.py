@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import csv
-import importlib.util
 import json
 import shlex
 import sys
@@ -15,15 +14,15 @@ from omegaconf import DictConfig
 from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.directory import find_run
 from mnist_lab.runs.result import FILE
-from mnist_lab.sweeps import plots, report
+from mnist_lab.sweeps import report, report_page
 
 
 @contextlib.contextmanager
 def summary(config: DictConfig) -> Iterator[None]:
     """End the sweep that ``config`` describes with the table over its jobs, also after an error and after Ctrl-C.
 
-    Where ``sweep.page`` is true and matplotlib is installed, write ``report.html`` in the sweep's folder too. Where not
-    all is done, say how to go on.
+    Where ``sweep.page`` is true, write ``report.html`` in the sweep's folder too. Where not all is done, say how to go
+    on.
     """
     folder, complete = Path(config.hydra.sweep.dir), False
     try:
@@ -35,10 +34,10 @@ def summary(config: DictConfig) -> Iterator[None]:
                 runs = report.collect([folder])
                 complete = complete and all(result.status in ("done", "pruned") for result in runs.values())
                 print(f"\n{folder}:\n{report.table(runs)}", flush=True)
-                if config.sweep.page and importlib.util.find_spec("matplotlib"):
+                if config.sweep.page:
                     page = folder / "report.html"
-                    page.write_text(plots.page(runs), encoding="utf-8")
-                    print(f"with pictures: {page}", flush=True)
+                    report_page.write(runs, page)
+                    print(f"with charts: {page}", flush=True)
             except (UserError, OSError) as error:  # a full disk
                 print(f"\n{error}", file=sys.stderr)
             if not complete:
@@ -56,14 +55,11 @@ def main(words: list[str] | None = None) -> None:
     form.add_argument("--csv", action="store_true", help="numbers in full")
     form.add_argument("--json", action="store_true", help="numbers in full")
     parser.add_argument("--runs", action="store_true", help="a row for each run, with its state, date, commit, command")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the tables and plots in it")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots as PNG files")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and charts of it")
     arguments = parser.parse_args(words)
     runs = report.collect(arguments.directories)
     if arguments.html:
-        arguments.html.write_text(plots.page(runs), encoding="utf-8")
-    if arguments.plots:
-        plots.save(runs, arguments.plots)
+        report_page.write(runs, arguments.html)
     if not arguments.csv and not arguments.json:
         print(report.table(runs, arguments.markdown, arguments.runs), flush=True)
         return
