@@ -121,7 +121,8 @@ function paintDigits(context, mosaic, width, height) {
   const colour = (name) => style.getPropertyValue(name).trim();
   const { shown, order } = mosaic;
   const margin = mosaic.scale ? 40 : 0;
-  const columns = width < 420 && mosaic.columns > 25 ? 25 : mosaic.columns;
+  const most = width < 420 ? 25 : mosaic.columns;
+  const columns = Math.min(most, Math.max(10, Math.ceil(Math.sqrt(1.6 * order.length))));
   const rows = Math.ceil(order.length / columns);
   const labelled = (width - margin) / columns / LABELLED > LEGIBLE;
   const wide = labelled ? LABELLED : BARE;

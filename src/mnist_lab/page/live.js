@@ -254,7 +254,7 @@ export class Live {
       const scaled = ({ steps, values }) => ({ steps, values: factor === 1 ? values : values.map((value) => factor * value) });
       const lines = [];
       const add = (curves, more) => {
-        const line = lineOf(curves.map(scaled), step);
+        const line = lineOf(curves.map(scaled), this.at === null ? Infinity : step); // each curve to its own end
         if (line.x.length) lines.push({ ...line, ...more });
       };
       if (!compared) {
