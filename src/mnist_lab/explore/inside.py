@@ -139,7 +139,8 @@ class Inside:
     def _gradients(self, images: Tensor, target: int) -> Tensor:
         """Of the logit of ``target`` by the pixels: (n, 28, 28)."""
         images = images.requires_grad_()
-        return torch.autograd.grad(self.network(images)[:, target].sum(), images)[0][:, 0]
+        # of a copy: a network may work in place
+        return torch.autograd.grad(self.network(images.clone())[:, target].sum(), images)[0][:, 0]
 
     @torch.inference_mode()
     def _trace(self, image: Array) -> tuple[Tensor, dict[str, tuple[Tensor | None, Tensor]]]:

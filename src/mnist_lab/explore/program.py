@@ -1,5 +1,6 @@
 """A network of ours as a list of operations with 8-bit weights, for the forward pass in page/network.js."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mnist_lab.networks import MLP, Convnet, SmallResNet, Softmax
 from mnist_lab.networks.layers import Normalize, PaddedConv2d, ShiftedCopies
 from mnist_lab.networks.small_resnet import ResidualPair
 
+Array = np.ndarray[Any, Any]
 Operation = dict[str, Any]
 _BLOCK = 32  # weights that share a scale
 
@@ -72,12 +74,7 @@ class Program:
         return [op for name, module in modules.named_children() for op in self._of(module, inner + name)]
 
     def _weights(self, layer: nn.Linear | nn.Conv2d) -> Operation:
-        rows = layer.weight.detach().flatten(1).numpy()
-        width = -(-rows.shape[1] // _BLOCK) * _BLOCK
-        blocks = np.pad(rows, ((0, 0), (0, width - rows.shape[1]))).reshape(len(rows), -1, _BLOCK)
-        scales = np.abs(blocks).max(axis=2) / 127
-        whole = np.rint(blocks / np.where(scales, scales, 1)[..., None]).astype(np.int8)
-        whole = whole.reshape(len(rows), width)[:, : rows.shape[1]]
+        whole, scales = _quantized(layer.weight.detach().flatten(1).numpy())
         found = {"shape": list(layer.weight.shape), "block": _BLOCK}
         found |= {"scales": self._put(scales), "weights": self._put(whole)}
         return found | ({} if layer.bias is None else {"bias": self._put(layer.bias.detach().numpy())})
@@ -90,9 +87,29 @@ class Program:
         shift = layer.bias - layer.running_mean * scale
         return {"channels": len(scale), "scale": self._put(scale.numpy()), "shift": self._put(shift.numpy())}
 
-    def _put(self, values: np.ndarray[Any, Any]) -> int:
+    def _put(self, values: Array) -> int:
         """Append ``values``, as bytes or as float32, on a boundary of four bytes: where they begin."""
         self.packed += bytes(-len(self.packed) % 4)
         begin = len(self.packed)
         self.packed += (values if values.dtype == np.int8 else values.astype("<f4")).tobytes()
         return begin
+
+
+def quantized(network: nn.Module) -> nn.Module:
+    """A copy of ``network`` with the weights that a :class:`Program` of it has."""
+    network = copy.deepcopy(network)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            whole, scales = _quantized(layer.weight.detach().flatten(1).numpy())
+            values = whole * np.repeat(scales, _BLOCK, axis=1)[:, : whole.shape[1]]
+            layer.weight.data = torch.from_numpy(values.astype(np.float32)).view_as(layer.weight)
+    return network
+
+
+def _quantized(rows: Array) -> tuple[Array, Array]:
+    """Whole numbers (units, n) and the scale of each block (units, blocks), for weights (units, n)."""
+    width = -(-rows.shape[1] // _BLOCK) * _BLOCK
+    blocks = np.pad(rows, ((0, 0), (0, width - rows.shape[1]))).reshape(len(rows), -1, _BLOCK)
+    scales = (np.abs(blocks).max(axis=2) / 127).astype(np.float32)
+    whole = np.rint(blocks / np.where(scales, scales, 1)[..., None]).astype(np.int8)
+    return whole.reshape(len(rows), width)[:, : rows.shape[1]], scales

@@ -57,11 +57,11 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
     const { image, problem } = fromStrokes(strokes, DOT);
     see(image, problem, "28×28 pixels: scaled to a box of 20, the centre of mass in the middle, as MNIST was made.", lifted);
   });
+  const mine = own(classes, () => (now.problem ? null : { image: now.image, predicted: shown[0].predicted() }));
   const mistakes = testset(engine, (image, words) => {
     board.show(image);
     see(image, null, words, true);
-  });
-  const mine = own(classes, () => (now.problem ? null : { image: now.image, predicted: shown[0].predicted() }));
+  }, mine.element);
 
   function field(seen) {
     frame.hidden = !seen;
@@ -92,9 +92,10 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
   element.append(
     el("div", { class: "x-left" },
       el("section", {}, el("h2", { class: "x-title" }, digits ? "Draw a digit" : "Draw something"), board.element),
-      el("section", { class: "x-sees" }, el("h3", {}, "What it sees"), el("div", { class: "x-input" }, small, frame), caption)),
-    el("div", { class: "x-right" }, chooser, trouble, views),
-    el("div", { class: "x-bottom" }, mistakes.element, mine.element));
+      el("section", { class: "x-sees" }, el("h3", {}, "What it sees"), el("div", { class: "x-input" }, small, frame), caption),
+      chooser),
+    el("div", { class: "x-right" }, trouble, views),
+    el("div", { class: "x-bottom" }, mistakes.element));
   arrange(beside ? [engine, beside] : [engine]);
   see(now.image, now.problem, "28×28 pixels; draw something.", true);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -185,7 +186,7 @@ function runView(engine, state, digits) {
 
 // Chooses what is beside the run: nothing, the same run at another step, another run.
 function besideChooser(engine, beside, runs, reach, show, fail) {
-  const select = el("select", { "aria-label": "Beside it" });
+  const select = el("select", {});
   const [mine, ...others] = runs;
   const option = (key, checkpoint, words) => el("option", { value: JSON.stringify([key, checkpoint]) }, words);
   select.append(el("option", { value: "" }, "nothing"));
@@ -206,5 +207,5 @@ function besideChooser(engine, beside, runs, reach, show, fail) {
       fail(error);
     }
   };
-  return el("label", { class: "x-beside" }, "Beside it ", select);
+  return el("label", { class: "x-beside" }, el("span", {}, "Compare with"), select);
 }

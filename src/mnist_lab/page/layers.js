@@ -13,21 +13,21 @@ export function layers(engine, fail, seen) {
 
   const rows = all.map((stage, number) => {
     const last = number === all.length - 1, key = legend();
-    const body = el("div"), weights = el("div");
+    const body = el("div"), pictures = weightPictures(engine, stage[0], number === all.findIndex(([step]) => step.weights), fail);
     let shown = stage.length - 1, view = null;
     const buttons = stage.map((step, i) => el("button", { type: "button", class: "x-step", onclick: () => show(i) }, step.weights ? "sum" : step.kind));
     const element = el("section", { class: "x-layer" },
       el("div", { class: "x-head" }, el("h3", {}, `${number + 1}. ${title(stage, last)}`),
         stage.length > 1 && el("span", { class: "x-steps", role: "group", "aria-label": "What is shown of this layer" }, buttons),
-        weightsButton(engine, stage[0], weights, fail), key.element),
-      body, weights);
+        pictures.buttons, key.element),
+      body, pictures.place);
 
     function show(at) {
       shown = at;
       buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === shown)));
       const step = stage[shown], shape = tiled(step.shape);
       const what = shape[1] > 1 ? `${count(shape[0])} images of ${shape[1]}×${shape[2]}` : `${count(shape[0])} units`;
-      view = sheet({
+      view = last && shown === 0 && shape[0] === classes.length ? answers(classes, (index) => pick({ number, at: 0, index })) : sheet({
         shape, zoom: zoomOf(shape), label: `Layer ${number + 1}, ${step.kind}: ${what}; arrow keys choose a unit`,
         pick: (index) => pick({ number, at: shown, index }),
         describe: (index, value) => `${where(step.shape, index, last ? classes : null)}: ${short(value)}`,
@@ -37,9 +37,11 @@ export function layers(engine, fail, seen) {
     }
 
     function draw() {
-      const { index, kind } = stage[shown], values = latest.result.values[index], scale = latest.scales[index];
+      const { index } = stage[shown], values = latest.result.values[index], scale = latest.scales[index];
       view.draw(values, scale);
-      key.draw(scale, !RISING.includes(kind));
+      key.draw(scale, !stage.slice(0, shown + 1).some(({ kind }) => RISING.includes(kind)));
+      const before = all[0][0].weights ? null : latest.result.values[all[0][0].index]; // what a normalised image became
+      pictures.draw(before ?? Float32Array.from(latest.image, (value) => value / 255));
     }
 
     show(shown);
@@ -79,30 +81,77 @@ function title([{ kind, weights, shape }], last) {
   return `${last ? "The answer" : "Dense layer"}: ${count(weights[0])} units, each looks at ${count(weights[1])} numbers`;
 }
 
-// A button that shows the weights of a layer where they are pictures: those of convolutions, and of what sees pixels.
-function weightsButton(engine, { weights, index, kind }, place, fail) {
-  const pixels = kind === "dense" && weights[1] === 784;
-  if (!weights || (kind === "dense" && !pixels)) return null;
-  const button = el("button", { type: "button", class: "x-step", "aria-expanded": "false" }, pixels ? "weights" : "filters");
-  button.onclick = async () => {
-    const open = button.getAttribute("aria-expanded") === "true";
-    button.setAttribute("aria-expanded", String(!open));
-    if (open) return place.replaceChildren();
+// Buttons that show the weights of a layer where they are pictures: those of convolutions, and of what sees the pixels,
+// which are shown times the ink too.
+function weightPictures(engine, { weights, index, kind }, first, fail) {
+  const pixels = kind === "dense" && weights[1] === 784, place = el("div");
+  const modes = !weights || (kind === "dense" && !pixels) ? [] : pixels ? ["weights", "weights × ink"] : ["filters"];
+  let open = null, values = null, view = null, ink = null;
+  const key = legend();
+  const buttons = modes.map((mode) => el("button", { type: "button", class: "x-step", "aria-expanded": "false", onclick: () => toggle(mode) }, mode));
+
+  async function toggle(mode) {
+    open = open === mode ? null : mode;
+    buttons.forEach((button, i) => button.setAttribute("aria-expanded", String(modes[i] === open)));
+    place.replaceChildren();
+    if (!open) return;
     try {
-      const values = await engine.weights(index), [rows, inputs, height, width] = pixels ? [weights[0], 1, 28, 28] : weights;
-      const key = legend(), scale = roundScale(values);
-      const view = sheet({
-        shape: [rows * inputs, height, width], columns: inputs > 1 ? inputs : null, zoom: pixels || inputs > 1 ? 2 : 6,
-        label: `${count(rows)} ${pixels ? "weights of units" : "filters"} as pictures`,
-      });
-      const says = inputs > 1 ? "A row for each filter, a column for each channel it looks at." : "Blue: ink there speaks for it; red: against it.";
-      place.replaceChildren(el("p", { class: "faint x-small" }, says, " ", key.element),
-        el("div", { class: "x-scroll", tabindex: 0, role: "group", "aria-label": "Weights" }, view.element));
-      view.draw(values, scale);
-      key.draw(scale);
+      values ??= await engine.weights(index);
     } catch (error) {
-      fail(error);
+      return fail(error);
     }
+    const [rows, inputs, height, width] = pixels ? [weights[0], 1, 28, 28] : weights;
+    view = sheet({
+      shape: [rows * inputs, height, width], columns: inputs > 1 ? inputs : null, zoom: pixels ? (rows > 10 ? 1 : 2) : inputs > 1 ? 2 : 6,
+      label: `${count(rows)} pictures of ${open}`,
+    });
+    const says = inputs > 1 ? "A row for each filter, a column for each channel that it looks at." : open === "weights × ink"
+      ? "What each pixel adds to the sum of each unit, in their order: blue for it, red against it."
+      : "Blue: ink there speaks for the unit; red: against it.";
+    place.append(el("p", { class: "faint x-small" }, says, " ", key.element),
+      el("div", { class: "x-scroll", tabindex: 0, role: "group", "aria-label": open }, view.element));
+    draw();
+  }
+
+  function draw(image = ink) {
+    ink = image;
+    if (!open) return;
+    const shown = open === "weights × ink" && ink ? values.map((weight, i) => weight * ink[i % 784]) : values, scale = roundScale(shown);
+    view.draw(shown, scale);
+    key.draw(scale);
+  }
+
+  if (pixels && first && weights[0] === 10) toggle("weights × ink"); // softmax has nothing else to show
+  return { buttons, place, draw };
+}
+
+// The units of the last layer, by the names of their classes.
+function answers(classes, pick) {
+  let chosen = null;
+  const cells = classes.map((name, index) => {
+    const value = el("span");
+    const button = el("button", { type: "button", class: "x-logit", onclick: () => choose(index) }, el("b", {}, name), value);
+    return { button, value };
+  });
+  function choose(index) {
+    chosen = index;
+    mark();
+    pick(index);
+  }
+  const mark = () => cells.forEach(({ button }, index) => button.setAttribute("aria-pressed", String(index === chosen)));
+  return {
+    element: el("div", { class: "x-logits" }, cells.map(({ button }) => button)),
+    draw(values, scale) {
+      cells.forEach(({ button, value }, index) => {
+        const part = Math.round((100 * Math.abs(values[index])) / scale);
+        value.textContent = values[index].toFixed(1).replace("-", "−");
+        value.style.background = `color-mix(in srgb, var(--${values[index] < 0 ? "negative" : "positive"}) ${part}%, var(--good))`;
+        value.classList.toggle("x-deep", part > 55);
+      });
+    },
+    unmark() {
+      chosen = null;
+      mark();
+    },
   };
-  return button;
 }

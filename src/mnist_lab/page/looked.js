@@ -30,7 +30,7 @@ const THIRDS = [11, 17]; // where the parts of an image end: those of the box th
 export function looked(classes) {
   const heading = el("h3", {}, "Where it looked");
   const parts = Object.fromEntries(Object.entries(METHODS).map(([method, { title, hint }]) => {
-    const view = sheet({ shape: [1, 28, 28], zoom: 5, columns: 1, label: `${title}: blue speaks for the class, red against it` });
+    const view = sheet({ shape: [1, 28, 28], zoom: 6, columns: 1, label: `${title}: blue speaks for the class, red against it` });
     const key = legend(), words = el("p", { class: "x-small" }, hint);
     const element = el("figure", { class: "x-map", title: hint }, el("figcaption", {}, el("b", {}, title), key.element), view.element, words);
     return [method, { view, key, words, element }];
@@ -62,10 +62,9 @@ export function looked(classes) {
 // In which of nine parts of the image most speaks for the class, and in which most against it.
 export function inWords({ plus, minus, both }, values, name) {
   const third = (at) => THIRDS.filter((end) => at >= end).length;
-  const sums = [new Float64Array(9), new Float64Array(9)];
-  values.forEach((value, i) => (sums[value < 0 ? 1 : 0][3 * third(Math.floor(i / 28)) + third(i % 28)] += Math.abs(value)));
-  const [most, least] = sums.map((side) => side.indexOf(Math.max(...side)));
-  const [up, down] = [sums[0][most], sums[1][least]];
+  const sums = new Float64Array(9);
+  values.forEach((value, i) => (sums[3 * third(Math.floor(i / 28)) + third(i % 28)] += value));
+  const up = Math.max(0, ...sums), down = -Math.min(0, ...sums), most = sums.indexOf(up), least = sums.indexOf(-down);
   if (!(up + down > 0)) return "Nothing here changes it.";
   if (down < 0.1 * up) return `${plus(name, ZONES[most])}.`;
   return up < 0.1 * down ? `${minus(name, ZONES[least])}.` : `${both(name, ZONES[most], ZONES[least])}.`;

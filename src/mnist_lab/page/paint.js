@@ -1,6 +1,8 @@
 // Values as pictures: a colour for each, and sheets of many small images.
 import { el, short } from "dom";
 
+const BEND = 0.7; // half as large is 0.62 of the colour, as in the legend of style.css
+
 // What the theme is now: colour tables of 256 (ink) and 511 (signed) values, as the bytes of a canvas.
 let tables = null;
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (tables = null));
@@ -9,11 +11,12 @@ function palette() {
   if (tables) return tables;
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) => [1, 3, 5].map((i) => parseInt(style.getPropertyValue(name).trim().slice(i, i + 2), 16));
-  const [paper, ink, positive, negative] = ["--paper", "--ink", "--positive", "--negative"].map(rgb);
+  const [paper, ink, zero, positive, negative] = ["--paper", "--ink", "--good", "--positive", "--negative"].map(rgb);
   const mixed = (from, to, part) => from.reduce((all, value, i) => all | (Math.round(value + (to[i] - value) * part) << (8 * i)), 255 << 24);
   tables = {
     ink: Uint32Array.from({ length: 256 }, (_, i) => mixed(paper, ink, i / 255)),
-    signed: Uint32Array.from({ length: 511 }, (_, i) => mixed(paper, i < 255 ? negative : positive, Math.abs(i - 255) / 255)),
+    // Not straight: most values are small beside the largest. The legend is bent in the same way.
+    signed: Uint32Array.from({ length: 511 }, (_, i) => mixed(zero, i < 255 ? negative : positive, (Math.abs(i - 255) / 255) ** BEND)),
   };
   return tables;
 }
@@ -47,21 +50,24 @@ export function roundScale(...arrays) {
   return [1, 1.5, 2, 3, 5, 7, 10].find((factor) => factor * power >= most * 0.999) * power;
 }
 
-// Images of signed values, [tiles, height, width], that fit the width there is. Where `pick` is given one chooses a
-// value by pointer or arrow keys: pick(index).
-export function sheet({ shape, zoom, label, columns: fixed, pick, describe }) {
+// Images of signed values, [tiles, height, width], that fit the width there is: `zoom` pixels a value, up to twice as
+// many where all tiles fit in one row. Where `pick` is given one chooses a value by pointer or arrow keys: pick(index).
+export function sheet({ shape, zoom: least, label, columns: fixed, pick, describe }) {
   const [tiles, height, width] = shape, gap = tiles > 1 && height * width > 1 ? 1 : 0;
   const canvas = el("canvas", { class: "x-sheet", role: pick ? "application" : "img", tabindex: pick ? 0 : null, "aria-label": label });
   const mark = el("div", { class: "x-mark", hidden: true });
   const said = pick && el("span", { class: "unseen", "aria-live": "polite" });
   const element = el("div", { class: "x-holder" }, canvas, mark, said);
-  let columns = fixed ?? tiles, values = null, scale = 1, chosen = null;
+  let columns = fixed ?? tiles, zoom = least, values = null, scale = 1, chosen = null;
 
   function layout() {
-    const room = element.parentElement?.clientWidth || 320;
-    const now = fixed ?? Math.max(1, Math.min(tiles, Math.floor((room / zoom + gap) / (width + gap))));
-    if (now === columns && canvas.style.width) return;
-    columns = now;
+    const room = element.parentElement?.clientWidth || 320, row = tiles * (width + gap) - gap;
+    const before = `${columns} ${zoom}`;
+    if (!fixed) {
+      zoom = Math.max(least, Math.min(2 * least, Math.floor(room / row)));
+      columns = Math.max(1, Math.min(tiles, Math.floor((room / zoom + gap) / (width + gap))));
+    }
+    if (before === `${columns} ${zoom}` && canvas.style.width) return;
     canvas.style.width = `${zoom * (columns * (width + gap) - gap)}px`;
     if (values) paint();
     place();

@@ -4,8 +4,8 @@ import { paintInk } from "paint";
 
 const AT_ONCE = 120; // thumbnails
 
-// load(image, words): show this image in place of what is drawn.
-export function testset(engine, load) {
+// load(image, words): show this image in place of what is drawn. `more` goes below the mean images.
+export function testset(engine, load, more) {
   const { classes } = engine.info;
   const matrix = el("div", { class: "x-scroll" }), thumbs = el("div", { class: "x-thumbs", role: "group", "aria-label": "Mistakes; arrow keys go through them" });
   const says = el("p", { role: "status" }, "Looking through the test set …"), means = el("div", { class: "x-thumbs x-means" });
@@ -68,7 +68,10 @@ export function testset(engine, load) {
   return {
     element: el("div", { class: "x-below" },
       el("section", {}, el("h2", {}, "Mistakes on the test set"), says, el("div", { class: "x-mistakes" }, matrix, thumbs)),
-      el("section", {}, el("h2", {}, "The mean of each class"), el("p", { class: "faint" }, "What a class looks like on average; click one to show it to the network."), means)),
+      el("div", {},
+        el("section", {}, el("h2", {}, "The mean of each class"),
+          el("p", { class: "faint" }, "What a class looks like on average; click one to show it to the network."), means),
+        more)),
     read: () => read().catch((error) => (says.textContent = error.message)),
   };
 }
