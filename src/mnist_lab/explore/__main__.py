@@ -49,12 +49,17 @@ async def serve(listening: socket.socket, runs: dict[str, Run], checkpoint: str 
     names = [{"key": key, "label": run.directory.name} for key, run in runs.items()]
     opened = page.document("mnist_lab: explore", "explore", {"runs": names, "checkpoint": checkpoint})
 
+    def find(key: str) -> Run:
+        if key not in runs:
+            raise UserError(f"run {key}: there is no such run")
+        return runs[key]
+
     class Page(RequestHandler):
         def get(self) -> None:
             self.finish(opened)
 
     files = (r"/page/(.+\.(?:js|css))", StaticFileHandler, {"path": str(page.FOLDER)})
-    server = HTTPServer(Application([("/", Page), files, *routes(lambda key: runs[key])]))
+    server = HTTPServer(Application([("/", Page), files, *routes(find)]))
     listening.setblocking(False)
     server.add_socket(listening)
     await asyncio.Event().wait()

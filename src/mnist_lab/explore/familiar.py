@@ -57,7 +57,8 @@ def digits_of(run: Run) -> Digits:
     Raises UserError where they are no longer at hand.
     """
     settings = run.config.data
-    root = Path(os.environ.get("MNIST_LAB_DATA") or settings.root).expanduser()
+    moved = os.environ.get("MNIST_LAB_DATA") if run.data != "own" else None
+    root = Path(moved or settings.root).expanduser()
     try:
         return load(run.data, root, settings.get("generated"), download=False)
     except UserError as error:

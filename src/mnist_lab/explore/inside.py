@@ -78,10 +78,10 @@ class Inside:
 
     def unit(self, image: Array, step: int, index: int) -> Unit:
         """What unit ``index`` of ``step``, a convolution or a dense layer, summed. Raises ValueError for others."""
-        chosen = self.steps[step]
+        chosen = self._weighted(step)
         module = self._modules[chosen.name]
-        if chosen.weights is None or not 0 <= index < math.prod(chosen.shape):
-            raise ValueError(f"step {step}, unit {index}: is not one that sums")
+        if not 0 <= index < math.prod(chosen.shape):
+            raise ValueError(f"step {step}, unit {index}: there is no such unit")
         given, output = self._trace(image)[1][chosen.name]
         assert given is not None
         value = float(output.flatten()[index])
@@ -97,10 +97,13 @@ class Inside:
 
     def weights(self, step: int) -> Array:
         """Of the convolution or dense layer ``step``, of its ``weights`` shape. Raises ValueError for others."""
-        if self.steps[step].weights is None:
-            raise ValueError(f"step {step}: has no weights")
-        weights: Array = self._modules[self.steps[step].name].weight.numpy()  # type: ignore[union-attr,operator]
+        weights: Array = self._modules[self._weighted(step).name].weight.numpy()  # type: ignore[union-attr,operator]
         return weights
+
+    def _weighted(self, step: int) -> Step:
+        if not 0 <= step < len(self.steps) or self.steps[step].weights is None:
+            raise ValueError(f"step {step}: has no weights")
+        return self.steps[step]
 
     def gradient(self, image: Array, target: int) -> Array:
         """By how much the logit of ``target`` grows when a pixel (28, 28) gets more ink, from 0 to 1."""
