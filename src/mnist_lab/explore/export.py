@@ -1,8 +1,8 @@
-"""A trained network as one file that other software runs: ONNX, or the .pt2 of torch.export.
+"""A trained network as one file that other software runs: ONNX, the .pt2 of torch.export, or a page for a browser.
 
-The file takes images as a data set holds them, uint8 (n, 28, 28), ink light on dark, for any n; it gives ``logits`` and
-``probabilities``, float32 (n, 10). Scaling and normalising are part of it. Before it gets its name it is run on the
-whole test set and compared with torch.
+ONNX and .pt2 take images as a data set holds them, uint8 (n, 28, 28), ink light on dark, for any n; they give
+``logits`` and ``probabilities``, float32 (n, 10). Scaling and normalising are part of them. Before a file gets its name
+its network is run on the whole test set and compared with torch.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from mnist_lab.data.sources import Digits
 from mnist_lab.errors import UserError, require_extra, short_path
 from mnist_lab.explore.chosen import add_run, open_run
 from mnist_lab.explore.familiar import digits_of
+from mnist_lab.explore.one_file import one_file
+from mnist_lab.explore.program import quantized
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.run import Run, read_result
 
@@ -66,8 +68,8 @@ class Comparison(NamedTuple):
 def export(run: Run, path: Path, form: str = "onnx", *, which: str = "last", int8: bool = False) -> Comparison:
     """Write the network of ``run`` to ``path``; how the file compares with torch.
 
-    ``int8`` quantises an ONNX file, calibrated on training images. Raises UserError where a file would not compute what
-    torch computes (8 bits may differ); then none is left.
+    ``int8`` quantises an ONNX file, calibrated on training images; a page, ``html``, has 8 bits a weight always. Raises
+    UserError where a file would not compute what torch computes (8 bits may differ); then none is left.
     """
     if form == "onnx":
         for package in ("onnx", "onnxscript", "onnxruntime"):
@@ -83,10 +85,13 @@ def export(run: Run, path: Path, form: str = "onnx", *, which: str = "last", int
             _write_onnx(network, partial, about)
             if int8:
                 _quantize(partial, data.train_images[:CALIBRATION_IMAGES].numpy())
+        elif form == "html":
+            partial.write_text(one_file(run, which), encoding="utf-8")
         else:
             _write_pt2(network, partial, about)
-        found = compare(by_torch(network), OPEN[form](partial), data, partial.stat().st_size)
-        if not int8 and (found.same < found.images or not found.distance <= TOLERANCE):
+        exported = by_torch(quantized(network)) if form == "html" else OPEN[form](partial)
+        found = compare(by_torch(network), exported, data, partial.stat().st_size)
+        if not int8 and form != "html" and (found.same < found.images or not found.distance <= TOLERANCE):
             raise UserError(f"{path}: not written, for it is not what torch computes: {found}")
     return found
 
@@ -206,7 +211,10 @@ def main(words: list[str] | None = None) -> None:
         prog="python -m mnist_lab.export", description="Write a trained network to a file."
     )
     add_run(parser)
-    parser.add_argument("--format", choices=OPEN, default="onnx", help="default: %(default)s; pt2: for torch.export")
+    parser.add_argument(
+        "--format", choices=[*OPEN, "html"], default="onnx",
+        help="default: %(default)s; pt2: for torch.export; html: a page to draw on, with the network in it",
+    )  # fmt: skip
     parser.add_argument("--int8", action="store_true", help="quantise to 8 bits (onnx)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model.<format> in the run directory")
     arguments = parser.parse_args(words)

@@ -22,22 +22,22 @@ _ALARMS = 0.01  # of the calibration images are taken for strange
 
 
 class Familiar:
-    """Training images of ten classes, and how near to one of its class all but 1% of further ones are."""
+    """Up to ``most`` training images of ten classes, and how near to one of its class all but 1% of further ones are."""
 
-    def __init__(self, images: Tensor, labels: Tensor):
+    def __init__(self, images: Tensor, labels: Tensor, most: int = _SHOWN):
         calibration = min(_CALIBRATION, len(images) // 10)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: _SHOWN + calibration]
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: most + calibration]
         shown, held_out = order[calibration:], order[:calibration]
-        self.shown, self.labels = _coarse(images[shown]), labels[shown]
+        coarse = _coarse(images[shown])
+        self.shown = [coarse[labels[shown] == label] for label in range(10)]
         self.least = torch.quantile(self.nearness(images[held_out], labels[held_out]), _ALARMS)
 
     def nearness(self, images: Tensor, labels: Tensor) -> Tensor:
         """The cosine between images uint8 (n, 28, 28) and the nearest one that was shown with their label (n,)."""
         nearest = torch.zeros(len(images))
         coarse = _coarse(images)
-        for label in range(10):
-            of_it = self.shown[self.labels == label]
-            if len(of_it):
+        for label in labels.unique().tolist():
+            if len(of_it := self.shown[label]):
                 nearest[labels == label] = (coarse[labels == label] @ of_it.T).max(dim=1).values
         return nearest
 
@@ -57,7 +57,8 @@ def digits_of(run: Run) -> Digits:
     Raises UserError where they are no longer at hand.
     """
     settings = run.config.data
-    root = Path(os.environ.get("MNIST_LAB_DATA") or settings.root).expanduser()
+    moved = os.environ.get("MNIST_LAB_DATA") if run.data != "own" else None
+    root = Path(moved or settings.root).expanduser()
     try:
         return load(run.data, root, settings.get("generated"), download=False)
     except UserError as error:

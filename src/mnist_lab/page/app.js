@@ -5,14 +5,16 @@ import { Live } from "live";
 import { LiveSource } from "recording";
 
 const MOST = 200; // runs listed, unless somebody looks for a word
+const TABS = { live: "Live", explore: "Explore" };
 const ENDED = new Set(["done", "failed", "interrupted", "killed", "pruned", "damaged"]);
 
 class App {
   constructor(root) {
     this.source = new LiveSource();
     this.chosen = null; // ids, the first's panels are shown; null: the newest run, whichever that is
+    this.tab = "live";
     this.build(root);
-    this.live = new Live(this.stage, this.source);
+    this.live = new Live(this.stages.live, this.source);
     this.source.listeners.add(() => this.update());
     addEventListener("hashchange", () => this.fromAddress());
     this.fromAddress();
@@ -24,11 +26,55 @@ class App {
     this.runs = el("div", { class: "runs" });
     this.folder = el("p", { class: "faint folder" });
     this.toggle = el("button", { type: "button", class: "menu", "aria-expanded": false, onclick: () => this.menu() }, "runs");
-    this.side = el("aside", { "aria-label": "runs" }, this.follow, this.filter, this.runs, this.folder);
+    this.side = el("aside", { class: "side", "aria-label": "runs" }, this.follow, this.filter, this.runs, this.folder);
     this.ended = el("p", { class: "ended", role: "status", hidden: true },
       "The server of this page has ended. What is here stays; a run that starts at the same address is shown here.");
-    this.stage = el("main", {});
-    root.append(el("header", {}, el("h1", {}, "mnist_lab"), this.toggle), this.ended, el("div", { class: "app" }, this.side, this.stage));
+    this.stages = {};
+    this.tabs = Object.entries(TABS).map(([name, words]) => {
+      this.stages[name] = el("div", { role: "tabpanel", id: name, "aria-labelledby": `tab-${name}`, hidden: name !== this.tab });
+      return el("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": name, "data-tab": name, onclick: () => this.turn(name) }, words);
+    });
+    const tablist = el("div", { role: "tablist", "aria-label": "views of a run", onkeydown: (event) => this.tabKey(event) }, this.tabs);
+    root.append(el("header", { class: "top" }, el("h1", {}, "mnist_lab"), tablist, this.toggle), this.ended,
+      el("div", { class: "app" }, this.side, el("main", {}, Object.values(this.stages))));
+  }
+
+  tabKey(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    const names = Object.keys(TABS);
+    this.turn(names[(names.indexOf(this.tab) + by + names.length) % names.length]);
+    this.tabs.find((tab) => tab.dataset.tab === this.tab).focus();
+    event.stopPropagation();
+  }
+
+  turn(name) {
+    this.tab = name;
+    this.say();
+    this.update();
+  }
+
+  // Fill the tab Explore, when it is open, for the runs that are chosen: the first, and the second beside it.
+  async explore() {
+    const { ids } = this;
+    const wanted = JSON.stringify([ids.slice(0, 2), this.checkpoint]);
+    if (this.tab !== "explore" || !ids.length || wanted === this.explored) return;
+    this.explored = wanted;
+    const place = el("div", { class: "x-page" }, el("p", { class: "faint x-note" }, "reading the network ..."));
+    this.stages.explore.replaceChildren(place);
+    try {
+      const [{ mount }, { connect }] = await Promise.all([import("explore"), import("remote")]);
+      const engine = await connect(ids[0], this.checkpoint);
+      const beside = ids.length > 1 ? await connect(ids[1]) : null;
+      if (wanted !== this.explored) return;
+      const others = [...this.source.runs.keys()].filter((id) => id !== ids[0]).slice(0, MOST);
+      const runs = [ids[0], ...ids.slice(1, 2), ...others.filter((id) => id !== ids[1])].map((key) => ({ key, label: key }));
+      place.replaceChildren();
+      await mount(place, engine, { beside, runs, connect });
+    } catch (error) {
+      place.replaceChildren(el("p", { class: "x-note x-warn", role: "alert" }, error.message,
+        " ", el("button", { type: "button", onclick: () => { this.explored = null; this.explore(); } }, "try again")));
+    }
   }
 
   menu(open = !this.side.classList.contains("open")) {
@@ -36,19 +82,29 @@ class App {
     this.toggle.setAttribute("aria-expanded", open);
   }
 
-  // The address says what is shown: #run=softmax/a&run=softmax/b
+  // The address says what is shown: #tab=explore&run=softmax/a&run=softmax/b
   fromAddress() {
-    const ids = new URLSearchParams(location.hash.slice(1)).getAll("run");
-    this.chosen = ids.length ? ids : null;
+    const said = new URLSearchParams(location.hash.slice(1));
+    this.chosen = said.getAll("run").length ? said.getAll("run") : null;
+    this.tab = said.get("tab") in TABS ? said.get("tab") : "live";
+    this.checkpoint = said.get("checkpoint") ?? "last";
     this.update();
   }
 
   choose(ids) {
     this.chosen = ids?.length ? ids : null;
-    const query = new URLSearchParams((this.chosen ?? []).map((id) => ["run", id]));
-    history.replaceState(null, "", this.chosen ? `#${query}` : location.pathname);
+    this.checkpoint = "last";
+    this.say();
     this.menu(false);
     this.update();
+  }
+
+  // Put into the address what is shown.
+  say() {
+    const query = new URLSearchParams((this.chosen ?? []).map((id) => ["run", id]));
+    if (this.tab !== "live") query.set("tab", this.tab);
+    if (this.checkpoint !== "last") query.set("checkpoint", this.checkpoint);
+    history.replaceState(null, "", query.size ? `#${query}` : location.pathname);
   }
 
   // The runs to show: those that were chosen, those that the command named, or the newest.
@@ -68,6 +124,13 @@ class App {
 
   update() {
     this.live.show(this.ids);
+    for (const tab of this.tabs) {
+      const chosen = tab.dataset.tab === this.tab;
+      tab.setAttribute("aria-selected", chosen);
+      tab.tabIndex = chosen ? 0 : -1;
+      this.stages[tab.dataset.tab].hidden = !chosen;
+    }
+    this.explore();
     this.ended.hidden = !this.source.ended;
     const following = !this.chosen && !this.source.named.length;
     this.follow.setAttribute("aria-pressed", following);
@@ -77,7 +140,8 @@ class App {
 
   // The list is made anew when a run comes, goes or changes its state; progress in between changes in place.
   list(now = false) {
-    const runs = [...this.source.runs].sort(([, a], [, b]) => b.started - a.started);
+    const named = ([id]) => Number(this.source.named.includes(id));
+    const runs = [...this.source.runs].sort((a, b) => named(b) - named(a) || b[1].started - a[1].started);
     const { ids } = this;
     const said = JSON.stringify([runs.map(([id, run]) => [id, run.state]), ids]);
     if (now || said !== this.listed) {

@@ -85,7 +85,12 @@ def address(port: int) -> str:
 
 def directions(port: int) -> str:
     """The address of the page at ``port``, and how to reach it from another machine."""
-    return f"{address(port)} (from another machine: ssh -L {port}:localhost:{port} {socket.gethostname()})"
+    return f"{address(port)} (from another machine: {forward(port)})"
+
+
+def forward(port: int) -> str:
+    """The command by which another machine reaches ``port`` of this one."""
+    return f"ssh -L {port}:localhost:{port} {socket.gethostname()}"
 
 
 def open_page(page: str, window: bool) -> None:

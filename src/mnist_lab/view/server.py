@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mnist_lab import page
 from mnist_lab.errors import UserError
+from mnist_lab.explore import handlers as explore
 from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.result import FILE as RESULT
 from mnist_lab.runs.result import Result
-from mnist_lab.runs.run import state
+from mnist_lab.runs.run import Run, state
 from mnist_lab.view import backends
 from mnist_lab.view.recording import Frames, digits_path
 
@@ -284,8 +285,19 @@ class _Socket(WebSocketHandler):
             self.write_message(struct.pack("<I", len(text)) + text + body, binary=True)
 
 
-async def serve(listening: socket.socket, runs: Runs, stay: float | None, ready: Callable[[], None]) -> None:
-    """Serve until no run has trained and nobody has looked for ``stay`` seconds; None: for ever."""
+async def serve(
+    listening: socket.socket, runs: Runs, stay: float | None, ready: Callable[[], None], trust: Sequence[str] = ()
+) -> None:
+    """Serve until no run has trained and nobody has looked for ``stay`` seconds; None: for ever.
+
+    ``trust`` names packages of one's own, whose classes the tab Explore may use.
+    """
+
+    def find(name: str) -> Run:
+        if name not in runs.paths:
+            raise UserError(f"{name}: there is no such run")
+        return Run(runs.paths[name], trust)
+
     viewers: set[_Socket] = set()
     shared = {"viewers": viewers, "runs": runs}
     routes: list[Any] = [
@@ -294,6 +306,7 @@ async def serve(listening: socket.socket, runs: Runs, stay: float | None, ready:
         (r"/page/([\w-]+\.(?:js|css))", _Part, {"path": str(page.FOLDER)}),
         ("/records/(digits|frame)", _Record, {"runs": runs}),
         ("/live", _Socket, shared),
+        *explore.routes(find),
     ]
     server = HTTPServer(Application(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
     listening.setblocking(False)

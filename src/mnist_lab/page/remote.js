@@ -1,0 +1,42 @@
+// A network that a server runs, with torch: any module of any run. The same methods and results as network.js.
+import { withImages } from "network";
+import { softmax } from "forward";
+
+// The run that the server calls `run`, with the weights of one of its checkpoints.
+export async function connect(run, checkpoint = "last") {
+  const query = (more) => new URLSearchParams({ run, checkpoint, ...more });
+
+  async function ask(what, { image, signal, ...more } = {}) {
+    const order = image ? { method: "POST", body: image, headers: { "Content-Type": "application/octet-stream" } } : {};
+    const answer = await fetch(`explore/${what}?${query(more)}`, { ...order, signal });
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer;
+  }
+  const numbers = async (...order) => new Float32Array(await (await ask(...order)).arrayBuffer());
+
+  const info = await (await ask("about")).json();
+  const sizes = info.steps.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+
+  return {
+    info,
+
+    async look(image, signal) {
+      const all = await numbers("look", { image, signal });
+      const logits = all.subarray(1, 11);
+      let begin = 11;
+      const values = sizes.map((size) => all.subarray(begin, (begin += size)));
+      return { logits, probabilities: softmax(logits), strange: Number.isNaN(all[0]) ? null : all[0] > 0, values };
+    },
+
+    async unit(image, step, index, signal) {
+      const [bias, sum, ...rest] = await numbers("unit", { image, signal, step, index });
+      return { bias, sum, inputs: Float32Array.from(rest.slice(0, rest.length / 2)), weights: Float32Array.from(rest.slice(rest.length / 2)) };
+    },
+
+    weights: (step) => numbers("weights", { step }),
+
+    looked: (image, method, target, signal) => numbers("looked", { image, signal, method, target }),
+
+    testset: async () => withImages(await (await ask("testset")).json()),
+  };
+}
