@@ -26,7 +26,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
 import mnist_lab
-from mnist_lab.view import pictures
+from mnist_lab.view import pictures, recorder
 from mnist_lab.view.recorder import Distribution
 from mnist_lab.view.recording import LEVELS, Frames, FrameWriter, Recording, encode
 
@@ -138,6 +138,15 @@ def test_frames_are_small_and_their_digits_are_those_of_the_batch(recorded: Proc
     assert training is not None
     digits = mnist_lab.load(recorded.directory).predict(training.images)  # in sixteen greys, trained
     assert np.mean(digits.digits == training.labels) > 0.5
+
+
+def test_digits_that_are_hard_to_compress_are_fewer() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
+    frame = {"step": 0, "labels": "7" * 100, "predictions": "1" * 100}
+    record = recorder._fitting(frame, noise)
+    assert 15_000 < len(record) <= 20_000
+    assert len(frame["labels"]) == len(frame["predictions"]) < 60
+    assert recorder._fitting({"step": 0}, noise[:40] // 200 * 200) == encode({"step": 0}, noise[:40] // 200 * 200)
 
 
 def test_a_view_changes_no_result(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
 from mnist_lab.data.sources import DIGITS, FAMILIES
 from mnist_lab.errors import short_path
-from mnist_lab.mosaic import as_bytes
+from mnist_lab.mosaic import Array, as_bytes
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.view import backends, recording
 from mnist_lab.view.recording import LEVELS, FrameWriter
@@ -34,6 +34,7 @@ _SLICE = 40  # the fewest of these that are worth a frame
 _AT_ONCE = 0.1  # seconds that the first frames may take
 _GROWTH = 1.25  # of the step, from one early frame to the next
 _SAMPLE = 20_000  # weights whose distribution stands for that of all
+_LARGEST = 20_000  # bytes of a frame
 _KEPT = 500  # frames that stay of the first seconds; later they stay ever more rarely
 _HANDS_ON_SOCKETS = hasattr(os, "fork")  # to the processes it starts; Windows has neither
 _WINDOWS_FLAGS = sum(getattr(subprocess, n, 0) for n in ("CREATE_NEW_PROCESS_GROUP", "BELOW_NORMAL_PRIORITY_CLASS"))
@@ -242,7 +243,7 @@ class ViewRecorder(pl.Callback):
             seconds = frame["seconds"]
             keep = seconds - self._kept_at >= seconds / _KEPT
             try:
-                self._file.add(recording.encode(frame, as_bytes(pixels.numpy())), keep)
+                self._file.add(_fitting(frame, as_bytes(pixels.numpy())), keep)
             except OSError as error:
                 log.warning(f"view: the frame of step {frame['step']} could not be written ({error}); training goes on")
                 keep = False
@@ -315,6 +316,14 @@ class Distribution:
         ends = torch.stack([torch.stack(p.detach().aminmax()).float() for p in self._all]).cpu()
         values[0], values[-1] = ends[:, 0].min(), ends[:, 1].max()
         return [float(f"{value:.5g}") for value in values] if np.isfinite(values).all() else None
+
+
+def _fitting(frame: dict[str, Any], images: Array) -> bytes:
+    """The frame as a record of at most 20 kB: with fewer digits of the batch where these are hard to compress."""
+    while len(record := recording.encode(frame, images)) > _LARGEST:
+        images = images[: len(images) * _LARGEST * 9 // (len(record) * 10)]
+        frame |= {name: frame[name][: len(images)] for name in ("labels", "predictions")}
+    return record
 
 
 def _text(digits: Tensor) -> str:
