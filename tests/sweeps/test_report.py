@@ -93,6 +93,14 @@ def test_the_name_of_a_recipe_stands_for_what_it_sets(tmp_path: Path) -> None:
     assert {*labels(columns, rows)} == {f"{name}, optim.lr {lr}" for name in ("small", "large") for lr in (0.1, 0.2)}
 
 
+def test_a_name_that_all_runs_share_is_no_column(tmp_path: Path) -> None:
+    for i in range(2):
+        run(tmp_path, f"{i}", settings={f"optim.key{k}": i for k in range(6)})
+        path = tmp_path / f"{i}" / "result.json"
+        path.write_text(path.read_text().replace(f'"name": "{i}"', '"name": "search"'))
+    assert group(collect([tmp_path]))[0] == [f"optim.key{k}" for k in range(6)]
+
+
 def test_every_run_has_its_state_date_commit_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = {"git_sha": "0123456789abcdef", "git_dirty": True, "command": "python train.py model=softmax"}
     run(tmp_path, "done", provenance=made)

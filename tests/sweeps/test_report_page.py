@@ -176,11 +176,14 @@ def test_what_was_watched_is_dashed_hollow_and_on_no_front_of_what_was_validated
         only = {} if part == "val" else {"val_accuracy": None, "peak_test_accuracy": 0.98, "test_accuracy": 0.97}
         curve = f"step,{part}_accuracy,{part}_loss\n10,0.5,1\n20,0.9,0.5\n"
         run(tmp_path, name, curve=curve, model=name, settings={"model": name}, fit_seconds=len(name), **only)
+    more = {"model": "pruned", "settings": {"model": "pruned"}, "error": "at step 20 below the median"}
+    run(tmp_path, "pruned", "pruned", curve="step,val_accuracy,val_loss\n10,0.5,1\n20,0.7,0.5\n", **more)
     found = content(collect([tmp_path]), tmp_path)
     assert [found["rows"][row]["label"] for row in found["fronts"][2]] == ["validated"]
     write(collect([tmp_path]), tmp_path / "report.html")
     chromium.open(tmp_path / "report.html")
     assert "dashed: test, watched while training" in chromium.labels()[0]
+    assert "pruned: 70.00 % at step 20" in chromium.labels()[0]
     assert chromium.evaluate("document.querySelectorAll('.chart path[stroke-dasharray]').length") > 0
     assert chromium.evaluate("document.querySelectorAll('.chart circle[fill=\"var(--paper)\"]').length") == 2
     assert chromium.errors() == []

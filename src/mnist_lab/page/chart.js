@@ -11,6 +11,7 @@
 //   points  [{ name, label, color, size, x, y, error, hollow, href }]; label: what it is called under the cursor
 //   cursor  the x of a vertical line
 //   range   { x: [low, high], y: [low, high] }: what to show until somebody zooms
+// Lines lie in their order, the last on top, or with firstOnTop the first; legend: false leaves the legend to the page.
 // The x of a line ascend; null and NaN in y are gaps. What has a name is in the legend and is told under the cursor.
 
 import { bisect, nearest, number, scale, thin, ticks } from "axis";
@@ -83,21 +84,25 @@ export class Chart {
     const { width, height, font } = this.frame, line = 1.7 * font, above = this.title ? line : 0;
     const copy = this.svgElement.cloneNode(true), legend = [];
     copy.querySelector(".chart-cursor").remove();
-    let left = font, below = above + height;
+    let left = 0, below = above + height;
     const entries = this.#named().filter(({ name }) => !this.hidden.has(name));
+    const longest = Math.max(...entries.map(({ name }) => name.length));
+    const size = Math.min(font, (width - 3.5 * font) / (0.58 * longest)); // long names get small letters
     for (const entry of entries.length > 1 ? entries : []) {
-      const wide = font * (3.5 + 0.58 * entry.name.length), words = { dy: ".35em", fill: "var(--ink)" };
-      if (!legend.length || left + wide > width) [left, below] = [font, below + line];
-      const y = below - line / 2;
-      legend.push(swatch(entry, left, y, 1.6 * font), el("text", { ...words, x: left + 2.1 * font, y }, entry.name));
+      const wide = 3.5 * font + 0.58 * size * entry.name.length;
+      if (!legend.length || left + wide > width) [left, below] = [font / 2, below + line];
+      const place = { x: left + 2.1 * font, y: below - line / 2, dy: ".35em" };
+      legend.push(
+        swatch(entry, left, place.y, 1.6 * font),
+        el("text", { ...place, "font-size": size, fill: "var(--ink)" }, entry.name));
       left += wide;
     }
-    const size = { width, height: below + font / 2 }, bold = { "font-weight": 600, "font-size": 1.1 * font };
+    const all = { width, height: below + font / 2 }, bold = { "font-weight": 600, "font-size": 1.1 * font };
     const picture = el(
       "svg",
-      { ...size, viewBox: `0 0 ${width} ${size.height}`, "font-size": font, "font-family": "system-ui, sans-serif" },
-      el("title", {}, this.#sentence()), el("rect", { ...size, fill: "var(--paper)" }),
-      el("text", { ...bold, x: font / 2, y: 1.3 * font, fill: "var(--ink)" }, this.title),
+      { ...all, viewBox: `0 0 ${width} ${all.height}`, "font-size": font, "font-family": "system-ui, sans-serif" },
+      el("title", {}, this.#sentence()), el("rect", { ...all, fill: "var(--paper)" }),
+      el("text", { ...bold, x: 0.2 * font, y: 1.3 * font, fill: "var(--ink)" }, this.title),
       el("g", { transform: `translate(0 ${above})` }, ...copy.childNodes), legend);
     const colors = getComputedStyle(this.element), text = new XMLSerializer().serializeToString(picture);
     return text.replace(/var\((--[\w-]+)\)/g, (_, name) => colors.getPropertyValue(name).trim());
@@ -208,7 +213,8 @@ export class Chart {
     const add = (tag, attributes) => marks.append(el(tag, attributes));
     for (const { color, opacity = 1, x, low, high } of this.#shown("areas"))
       add("path", { d: this.#band(x, low, high), fill: color, "fill-opacity": opacity });
-    const lines = this.firstOnTop ? this.#shown("lines").reverse() : this.#shown("lines");
+    const [lines, points] = ["lines", "points"].map((kind) => this.#shown(kind));
+    if (this.firstOnTop) [lines, points].forEach((drawn) => drawn.reverse());
     for (const { color, x, low, high } of lines)
       if (low) add("path", { d: this.#band(x, low, high), fill: color, "fill-opacity": 0.16 });
     for (const { color, dash, width: wide = 1, x, y, mark } of lines) {
@@ -217,7 +223,7 @@ export class Chart {
       for (const [cx, cy] of single) add("circle", { cx, cy, r: 1.8 * stroke, fill: color });
       if (mark && last) ends.push(this.#end(mark, color, ...last));
     }
-    for (const point of this.#shown("points")) marks.append(...this.#dot(point, stroke));
+    for (const point of points) marks.append(...this.#dot(point, stroke));
     if (Number.isFinite(this.data.cursor)) {
       const dotted = { "stroke-width": stroke * 0.8, "stroke-dasharray": `${stroke} ${2 * stroke}` };
       add("path", { d: `M${crisp(X(this.data.cursor))} ${top}V${bottom}`, stroke: "var(--ink)", ...dotted });
@@ -416,7 +422,8 @@ export class Chart {
       return { point: points[now < 0 ? start : Math.max(0, Math.min(now + direction, points.length - 1))] };
     }
     const from = this.at?.x ?? (direction > 0 ? -Infinity : Infinity);
-    const ahead = this.#readable().flatMap(({ x }) => x.filter((value) => inside(value) && direction * (value - from) > 0));
+    const further = (value) => inside(value) && direction * (value - from) > 0;
+    const ahead = this.#readable().flatMap(({ x }) => x.filter(further));
     return ahead.length ? { x: ahead.reduce((a, b) => (direction * (a - b) < 0 ? a : b)) } : this.at;
   }
 

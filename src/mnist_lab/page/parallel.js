@@ -10,7 +10,7 @@ import { number, ticks } from "axis";
 import { el } from "dom";
 
 const SPACE = 112; // pixels between two axes, at least
-const LEFT = 80, RIGHT = 64;
+const RIGHT = 64, LETTER = 7.2;
 const FEW = 8; // as many different values are all written beside their axis
 
 export class Parallel {
@@ -46,11 +46,12 @@ export class Parallel {
   #layOut({ width: space, height }) {
     if (!space) return;
     const count = this.axes.length, width = Math.max(space, SPACE * count);
+    const left = 24 + LETTER * Math.min(18, Math.max(...this.axes[0].marks.map(([, text]) => text.length)));
+    const apart = (width - left - RIGHT) / Math.max(1, count - 1), room = Math.floor(apart / LETTER);
     this.top = 44;
     this.bottom = height - 18;
-    this.x = (i) => LEFT + (i * (width - LEFT - RIGHT)) / Math.max(1, count - 1);
+    this.x = (i) => left + i * apart;
     this.y = (place) => this.bottom - place * (this.bottom - this.top);
-    const room = Math.floor(((width - LEFT - RIGHT) / Math.max(1, count - 1)) / 7.2);
     this.handles = this.axes.map((axis, i) => [0, 1].map((end) => this.#handle(axis, i, end)));
     const shade = { width: 14, rx: 3, fill: "var(--accent)", "fill-opacity": 0.22, "pointer-events": "none" };
     this.shades = this.axes.map((_, i) => el("rect", { x: this.x(i) - 7, ...shade }));
@@ -62,7 +63,7 @@ export class Parallel {
         el("text", { class: "axis", x, y: 18, "text-anchor": "middle" }, cut(label, room), el("title", {}, label)),
         marks.map(([place, text]) =>
           el("text", { class: "mark", x: x + aside, y: this.y(place) + 4, "text-anchor": anchor },
-            cut(text, i ? room - 3 : 9), el("title", {}, text))),
+            cut(text, i ? room - 3 : 18), el("title", {}, text))),
         el("rect", { class: "reach", ...reach, onpointerdown: (event) => this.#grab(event, i) }),
         this.shades[i], this.handles[i]);
     });

@@ -51,7 +51,7 @@ function heading({ place, states, rows, head }) {
 
 // A chart with a button for each kind of file that it can be saved as.
 function figure(options) {
-  const place = el("div"), chart = new Chart(place, { legend: false, ...options });
+  const place = el("div"), chart = new Chart(place, { legend: false, firstOnTop: true, ...options });
   const name = options.title.toLowerCase().replace(/[^a-z0-9]+/g, "-");
   const save = (kind, action) => el("button", { type: "button", onclick: action }, kind);
   const element = el("div", { class: "figure" }, place,
@@ -72,7 +72,7 @@ function curves({ steps }, shown) {
     { title: "Accuracy while training", y: { label: `accuracy (${what})`, format: percents } },
     { title: "Loss while training", y: { label: `cross-entropy (${what})`, log: true } },
   ];
-  const figures = kinds.map((kind) => figure({ x, ...kind, firstOnTop: true }));
+  const figures = kinds.map((kind) => figure({ x, ...kind }));
   const legend = el("div", { class: "chart-legend", role: "group", "aria-label": "Curves shown" });
   const { hidden } = figures[0].chart;
   const toggle = (label) => {
@@ -116,9 +116,9 @@ function costs({ costs, fronts }, shown) {
         const { label, part, costs, accuracy: [y, error] } = row, href = `#${row.id}`;
         const point = { label: `${label} (${part})`, x: costs[cost], y, hollow: part === "test", href };
         if (!colors.has(row)) return { ...point, color: "var(--series-8)", size: 0.7 };
-        return { ...point, color: colors.get(row), error, size: row === shown.lit ? 1.6 : 1 };
+        return { ...point, name: row.label, color: colors.get(row), error, size: row === shown.lit ? 1.6 : 1 };
       });
-      chart.draw({ points: points.reverse(), lines: [front] });
+      chart.draw({ points, lines: [front] });
     });
     return element;
   });

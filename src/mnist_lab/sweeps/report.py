@@ -90,8 +90,9 @@ def group(runs: Runs) -> tuple[list[str], list[Row]]:
         row.runs[folder] = result
     # Options that change only with their model need no column: the model's name says enough.
     columns = [key for key in differing if not _follows(key, key.partition(".")[0], differing, settings)] or differing
-    one_name = all(len({result.name for result in row.runs.values()}) == 1 for row in rows.values())
-    if len(columns) > _MANY and one_name:
+    named = len({result.name for result in runs.values()}) > 1
+    named = named and all(len({result.name for result in row.runs.values()}) == 1 for row in rows.values())
+    if len(columns) > _MANY and named:
         columns = ["name", *(key for key in columns if not _follows(key, "name", ["name"], settings))]
     return columns, sorted(rows.values(), key=lambda row: -(row.mean_std("val_accuracy")[0] or 0.0))
 

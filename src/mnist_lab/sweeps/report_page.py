@@ -52,7 +52,7 @@ def content(runs: Runs, folder: Path) -> dict[str, Any]:
                 "label": name,
                 "part": _part(row),
                 "cells": row_cells(row, lines),
-                "values": [value if isinstance(value, int | float | None) else short(value) for value in values]
+                "values": [value if type(value) in (int, float, type(None)) else short(value) for value in values]
                 + ([len(row.unfinished)] if "unfinished" in lines else []),
                 "accuracy": [_rounded(value) for value in accuracy],
                 "costs": [_rounded(row.mean_std(cost)[0]) for cost in COSTS],
@@ -96,7 +96,8 @@ def _link(path: Path, folder: Path) -> tuple[str, str]:
 
 def _part(row: Row) -> str:
     """Which images the accuracy of ``row`` is of: validation, or test where nothing was held out."""
-    return "test" if row.mean_std("val_accuracy")[0] is None else "validation"
+    held_out, tested = (row.mean_std(f"{part}_accuracy")[0] for part in ("val", "test"))
+    return "test" if held_out is None and tested is not None else "validation"
 
 
 def _measure(row: Row) -> str:
