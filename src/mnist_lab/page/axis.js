@@ -38,6 +38,9 @@ export function ticks(low, high, most, log = false, least = 0) {
   return found;
 }
 
+// What 1 pixel is on an ordinary page: pages have larger letters on very wide screens.
+export const unit = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+
 // From values to pixels; back() is the way back.
 export function scale(log, low, high, from, to) {
   const there = log ? Math.log10 : (value) => value;
@@ -71,19 +74,13 @@ export function thin(x, y, start, end, X) {
   return kept;
 }
 
-// The index of the first value that is not below `value`, in ascending values.
-export function bisect(values, value) {
+// The index of the nearest value, in ascending values.
+export function nearest(values, value) {
   let low = 0, high = values.length;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (values[middle] < value) low = middle + 1;
     else high = middle;
   }
-  return low;
-}
-
-// The index of the nearest value, in ascending values.
-export function nearest(values, value) {
-  const i = bisect(values, value);
-  return i > 0 && (i === values.length || value - values[i - 1] <= values[i] - value) ? i - 1 : i;
+  return low > 0 && (low === values.length || value - values[low - 1] <= values[low] - value) ? low - 1 : low;
 }

@@ -14,7 +14,7 @@
 // Lines lie in their order, the last on top, or with firstOnTop the first; legend: false leaves the legend to the page.
 // The x of a line ascend; null and NaN in y are gaps. What has a name is in the legend and is told under the cursor.
 
-import { bisect, nearest, number, scale, thin, ticks } from "axis";
+import { nearest, number, scale, thin, ticks, unit } from "axis";
 import { el } from "dom";
 
 export { number, percents } from "axis";
@@ -49,6 +49,7 @@ export class Chart {
     this.size = { width: 0, height: 0 }; // until all of the page is laid out, once
     new ResizeObserver(([{ contentRect }]) => {
       this.size = contentRect;
+      this.unit = unit();
       this.#render();
     }).observe(this.plot);
   }
@@ -204,7 +205,8 @@ export class Chart {
   #render() {
     const { width, height } = this.size;
     if (!width || !height) return; // not laid out yet, or hidden
-    const font = Math.max(11.5, Math.min(26, 10.8 + Math.min(width, 1.6 * height) / 260)), stroke = font / 7;
+    const least = Math.min(width, 1.6 * height) / this.unit; // a chart grows with its page, and a little with its size
+    const font = this.unit * Math.max(11.5, Math.min(20, 10.8 + least / 260)), stroke = font / 7;
     const axes = this.#drawAxes(width, height, font), { left, right, top, bottom, X } = this.frame;
     const inside = { x: left - font / 2, y: top - font / 2, width: right - left + font, height: bottom - top + font };
     const clip = el("defs", {}, el("clipPath", { id: this.id }, el("rect", inside)));
@@ -515,7 +517,7 @@ export class Chart {
 // The entry of a legend, which hides and shows a line.
 export const legendButton = ({ name, ...entry }, shown, onclick) =>
   el("button", { type: "button", "aria-pressed": String(shown), onclick },
-    el("svg", { width: 22, height: 10, "aria-hidden": "true" }, swatch(entry, 1, 5, 20)), name);
+    el("svg", { viewBox: "0 0 22 10", "aria-hidden": "true" }, swatch(entry, 1, 5, 20)), name);
 
 const round = (value) => Math.round(10 * value) / 10;
 const crisp = (value) => Math.round(value) + 0.5; // a line of one pixel

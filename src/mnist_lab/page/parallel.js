@@ -6,7 +6,7 @@
 // values are those of all rows: numbers, words or null. A brush is dragged along an axis, or moved by its two handles,
 // which are sliders for keys and screen readers. changed is told which rows lie within all brushes.
 
-import { number, ticks } from "axis";
+import { number, ticks, unit } from "axis";
 import { el } from "dom";
 
 const SPACE = 112; // pixels between two axes, at least
@@ -45,24 +45,26 @@ export class Parallel {
 
   #layOut({ width: space, height }) {
     if (!space) return;
-    const count = this.axes.length, width = Math.max(space, SPACE * count);
-    const left = 24 + LETTER * Math.min(18, Math.max(...this.axes[0].marks.map(([, text]) => text.length)));
-    const apart = (width - left - RIGHT) / Math.max(1, count - 1), room = Math.floor(apart / LETTER);
-    this.top = 44;
-    this.bottom = height - 18;
+    const one = unit(), letter = LETTER * one;
+    const count = this.axes.length, width = Math.max(space, SPACE * one * count);
+    const left = 24 * one + letter * Math.min(18, Math.max(...this.axes[0].marks.map(([, text]) => text.length)));
+    const apart = (width - left - RIGHT * one) / Math.max(1, count - 1), room = Math.floor(apart / letter);
+    this.one = one;
+    this.top = 44 * one;
+    this.bottom = height - 18 * one;
     this.x = (i) => left + i * apart;
     this.y = (place) => this.bottom - place * (this.bottom - this.top);
     this.handles = this.axes.map((axis, i) => [0, 1].map((end) => this.#handle(axis, i, end)));
-    const shade = { width: 14, rx: 3, fill: "var(--accent)", "fill-opacity": 0.22, "pointer-events": "none" };
-    this.shades = this.axes.map((_, i) => el("rect", { x: this.x(i) - 7, ...shade }));
+    const shade = { width: 14 * one, rx: 3, fill: "var(--accent)", "fill-opacity": 0.22, "pointer-events": "none" };
+    this.shades = this.axes.map((_, i) => el("rect", { x: this.x(i) - 7 * one, ...shade }));
     const axes = this.axes.map(({ label, marks }, i) => {
-      const x = this.x(i), aside = i === count - 1 ? 10 : -10, anchor = aside > 0 ? "start" : "end";
-      const reach = { x: x - 16, y: this.top - 10, width: 32, height: this.bottom - this.top + 20 };
+      const x = this.x(i), aside = (i === count - 1 ? 10 : -10) * one, anchor = aside > 0 ? "start" : "end";
+      const reach = { x: x - 16, y: this.top - 10 * one, width: 32, height: this.bottom - this.top + 20 * one };
       return el("g", {},
         el("path", { d: `M${x} ${this.top}V${this.bottom}`, stroke: "var(--faint)" }),
-        el("text", { class: "axis", x, y: 18, "text-anchor": "middle" }, cut(label, room), el("title", {}, label)),
+        el("text", { class: "axis", x, y: 18 * one, "text-anchor": "middle" }, cut(label, room), el("title", {}, label)),
         marks.map(([place, text]) =>
-          el("text", { class: "mark", x: x + aside, y: this.y(place) + 4, "text-anchor": anchor },
+          el("text", { class: "mark", x: x + aside, y: this.y(place) + 4 * one, "text-anchor": anchor },
             cut(text, i ? room - 3 : 18), el("title", {}, text))),
         el("rect", { class: "reach", ...reach, onpointerdown: (event) => this.#grab(event, i) }),
         this.shades[i], this.handles[i]);
@@ -91,7 +93,7 @@ export class Parallel {
     this.lines.replaceChildren(
       el("path", { d: grey.map(path).join(""), stroke: "var(--series-8)", "stroke-opacity": strength }),
       ...passing.filter((row) => this.colors.has(row)).reverse().map((row) =>
-        el("path", { d: path(row), stroke: this.colors.get(row), "stroke-width": 2.2 })));
+        el("path", { d: path(row), stroke: this.colors.get(row), "stroke-width": 2.2 * this.one })));
   }
 
   #drawBrushes() {
@@ -101,7 +103,7 @@ export class Parallel {
       this.shades[i].setAttribute("height", whole || !marks.length ? 0 : Math.max(2, this.y(low) - this.y(high)));
       [low, high].forEach((place, end) => {
         const y = this.y(place), away = end ? -8 : 8, handle = this.handles[i][end];
-        handle.setAttribute("d", `M${x} ${y}l-6 ${away}h12Z`);
+        handle.setAttribute("d", `M${x} ${y}l${-6 * this.one} ${away * this.one}h${12 * this.one}Z`);
         handle.setAttribute("aria-valuenow", Math.round(100 * place));
         handle.setAttribute("aria-valuetext", telling(place));
       });
