@@ -62,7 +62,8 @@ export class Parallel {
       const reach = { x: x - 16, y: this.top - 10 * one, width: 32, height: this.bottom - this.top + 20 * one };
       return el("g", {},
         el("path", { d: `M${x} ${this.top}V${this.bottom}`, stroke: "var(--faint)" }),
-        el("text", { class: "axis", x, y: 18 * one, "text-anchor": "middle" }, cut(label, room), el("title", {}, label)),
+        el("text", { class: "axis", x, y: 18 * one, "text-anchor": "middle" },
+          cut(label, room), el("title", {}, label)),
         marks.map(([place, text]) =>
           el("text", { class: "mark", x: x + aside, y: this.y(place) + 4 * one, "text-anchor": anchor },
             cut(text, i ? room - 3 : 18), el("title", {}, text))),
