@@ -190,7 +190,8 @@ def test_what_was_watched_is_dashed_hollow_and_on_no_front_of_what_was_validated
 
 
 def test_one_run_and_a_phone(chromium: Page, tmp_path: Path) -> None:
-    run(tmp_path, "only", settings={"model": "a"}, model="a", test_accuracy=float("nan"))
+    curve = "step,val_accuracy,val_loss\n10,0.5,nan\n20,0.6,inf\n"
+    run(tmp_path, "only", settings={"model": "a"}, model="a", test_accuracy=float("nan"), curve=curve)
     write(collect([tmp_path / "only"]), tmp_path / "report.html")
     sweep(tmp_path / "more")
     write(collect([tmp_path / "more"]), tmp_path / "more.html")
