@@ -1,0 +1,383 @@
+"""Measure the best figures at every budget, by rules that this file holds, into docs/FRONTIER.md.
+
+``python tools/frontier.py run`` trains the recipes of conf/experiment whose heading says Frontier, each with seeds of
+its own, and goes on where it was cut. ``search NAME FOLDER ABOUT`` keeps the summary of a search. Both, and ``table``
+alone, write tables and plots from what is kept in docs/results, and the end of README's ladder.
+"""
+
+import argparse
+import json
+import re
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import recipes
+import yaml
+from hydra import compose, initialize_config_dir
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from recipes import RESULTS, ROOT, Recipe
+
+from mnist_lab.config import flatten_config
+from mnist_lab.errors import UserError, did_you_mean, exit_on_user_error
+from mnist_lab.explore.ensemble import ensemble
+from mnist_lab.explore.familiar import digits_of
+from mnist_lab.mosaic import mosaic
+from mnist_lab.runs.directory import checkpoint_path, register_resolvers
+from mnist_lab.runs.result import FILE, Result
+from mnist_lab.runs.run import Run, load, probabilities
+from mnist_lab.sweeps import report
+from mnist_lab.sweeps.plots import pareto_front
+
+DOCUMENT = ROOT / "docs" / "FRONTIER.md"
+PICTURES = ROOT / "docs" / "pictures"
+SEARCHES = RESULTS / "searches"
+PUBLISHED = RESULTS / "published.yaml"
+# What every run of the frontier has in its config.
+PROTOCOL: dict[str, Any] = {
+    "data.validation_size": 0,  # trained on all images, after choosing on 5,000 of them
+    "data.watch_test": False,
+    "fit": True,
+    "test": True,
+    "checkpoint": "last",
+}
+# What may differ from the recipe: where a run is, and not what it computes.
+FREE = ("seed", "data.download", "data.timeout", "trainer.accelerator")
+ACCURATE, RECORD = "accurate", "record"  # whose errors are shown, and the ensemble of its runs
+ELSEWHERE = ("fashion_mnist", "kmnist")  # what ACCURATE is tried on, untouched
+# Test images whose label fewer than three of five people agreed with, and what they saw instead: C. Northcutt and
+# others 2021, "Pervasive Label Errors in Test Sets", github.com/cleanlab/label-errors, mturk/mnist_mturk.json.
+RELABELLED = {947: "9", 1621: "6", 1901: "4", 2130: "4 or 9", 2462: "0", 2597: "3", 2654: "neither", 3520: "neither"}
+RELABELLED |= {3558: "0", 5937: "3", 6651: "6", 6783: "6", 8527: "4 or 9", 9679: "neither", 9729: "6"}
+SHOWN = 20  # images that every run gets wrong
+HEADS = ("row", "aim", "test accuracy, %", "errors", "seconds (threads)", "parameters", "multiply-adds", "command")
+COSTS = {"fit_seconds": "seconds of training", "parameters": "parameters", "multiply_adds": "multiply-adds an image"}
+TICKS = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # per cent of error
+# Marker, size and colour: Okabe and Ito's colours, which colour-blind readers can tell apart.
+MARKS = {
+    "of the frontier": ("o", 8, "#D55E00"),
+    "recipes of the tutorials": ("o", 4, "#999999"),
+    "published": ("x", 8, "#0072B2"),
+    "published, chosen on the test set": ("x", 8, "#CC79A7"),
+}
+
+
+def rows() -> list[Recipe]:
+    """What is measured: the recipes of the frontier, and the accurate one on other data."""
+    found = recipes.recipes("Frontier")
+    accurate = next(row for row in found if row.name == ACCURATE)
+    for number, data in enumerate(ELSEWHERE, len(found) + 1):
+        notes = accurate.notes | {"run": f"{accurate.notes['run']} data={data}", "aim": "whatever comes out"}
+        title = f"the same recipe, untouched, on {data}"
+        found.append(replace(accurate, name=_on(data), number=number, title=title, notes=notes))
+    return found
+
+
+def _on(data: str) -> str:
+    return f"{ACCURATE}_{data}"
+
+
+def _data(row: Recipe) -> str:
+    return next((word.removeprefix("data=") for word in row.words if word.startswith("data=")), "mnist")
+
+
+def settings(row: Recipe, options: list[str]) -> dict[str, Any]:
+    """The settings of a run of ``row``. Raises UserError where they break the protocol, or are not the recipe's."""
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        own, given = (flatten_config(compose("config", overrides=each)) for each in (row.words, [*row.words, *options]))
+    for key, value in PROTOCOL.items():
+        if given.get(key) != value:
+            raise UserError(f"{row.name}: {key}={given.get(key)}: a run of the frontier has {key}={value}")
+    if different := _differing(own, given):
+        raise UserError(f"{row.name}: {different}: the frontier is measured with the recipe as it is")
+    return given
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> str:
+    keys = sorted(key for key in one.keys() | other.keys() if key not in FREE and one.get(key) != other.get(key))
+    return ", ".join(f"{key}={other.get(key)} (the recipe has {one.get(key)})" for key in keys)
+
+
+def check(row: Recipe, seed: int, result: Result, expected: dict[str, Any]) -> None:
+    """Raise UserError unless ``result`` is of a run with these settings that kept to the protocol."""
+    facts = {
+        "status": (result.status, "done"),
+        "seed": (result.seed, seed),
+        "data": (result.data, _data(row)),
+        "images held out": (result.sizes.get("val"), 0),
+        "steps": (result.steps, expected["trainer.max_steps"]),
+        "weights that were tested": (result.tested, "last"),
+    }
+    for name, (found, wanted) in facts.items():
+        if found != wanted:
+            raise UserError(f"{row.name} seed {seed}: {name}: {found}, must be {wanted}")
+    if different := _differing(expected, result.settings):
+        raise UserError(f"{row.name} seed {seed}: was trained with {different}; remove its run directory")
+
+
+def measure(chosen: list[Recipe], runs: Path, options: list[str]) -> None:
+    """Train what is missing in ``runs``/<row>/seed<n>, going on with what was cut, and keep each result."""
+    expected = {row.name: settings(row, options) for row in chosen}
+    for row, seed in recipes.missing(chosen):
+        run_dir = runs / row.name / f"seed{seed}"
+        if not (run_dir / FILE).exists() or Result.read(run_dir).status != "done":
+            new = [*row.words, f"seed={seed}", f"hydra.run.dir={run_dir}"]
+            goes_on = checkpoint_path(run_dir, "last").exists()
+            recipes.train(row, seed, [*([f"resume={run_dir}"] if goes_on else new), *options])
+        check(row, seed, Result.read(run_dir), expected[row.name])
+        recipes.keep(row, seed, run_dir)
+    for row in chosen:
+        if row.name == ACCURATE and len(row.results()) == len(row.seeds):
+            keep_together([load(runs / row.name / f"seed{seed}") for seed in row.seeds])
+
+
+def keep_together(accurate: list[Run]) -> None:
+    """Keep what the runs reach as an ensemble, and which test images each of them gets wrong, with a picture."""
+    result = ensemble(accurate)
+    result.provenance["command"] = _record().notes["run"]
+    (RESULTS / RECORD).mkdir(parents=True, exist_ok=True)
+    result.write(RESULTS / RECORD)
+    digits = digits_of(accurate[0])
+    images, labels = digits.test_images.numpy(), digits.test_labels.numpy()
+    answers = np.stack([probabilities(run.network(), images).argmax(axis=1) for run in accurate])
+    wrong = np.flatnonzero(np.all(answers != labels, axis=0))
+    kept = {int(i): {"label": int(labels[i]), "answers": answers[:, i].tolist()} for i in wrong}
+    (RESULTS / RECORD / "wrong.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    first = wrong[:SHOWN]
+    usual = np.array([Counter(kept[int(i)]["answers"]).most_common(1)[0][0] for i in first])
+    Image.fromarray(mosaic(images[first], labels[first], usual, 10, 2)).save(PICTURES / "frontier_wrong.png")
+
+
+def _record() -> Recipe:
+    notes = {"aim": "99.80%", "run": f"python -m mnist_lab.ensemble outputs/frontier/{ACCURATE}/*"}
+    return Recipe(RECORD, "Frontier", 0, f"the {ACCURATE} runs together, by the mean of their probabilities", notes, {})
+
+
+def _together() -> list[Result]:
+    return [Result.read(RESULTS / RECORD)] if (RESULTS / RECORD / FILE).exists() else []
+
+
+def keep_search(name: str, folder: Path, about: str, helped: bool) -> None:
+    """Keep the summary of the search or sweeps in ``folder``: how many trials, what they cost, the best rows.
+
+    Raises UserError where a run of it was tested, or had a seed that the frontier is measured with.
+    """
+    runs = report.collect([folder])
+    for where, result in runs.items():
+        if result.test_accuracy is not None or (result.seed or 0) >= recipes.FRONTIER_SEED:
+            raise UserError(f"{where}: was tested, or has a seed of the frontier; a search must not")
+    columns, found = report.group(runs)
+    found = [row for row in found if row.mean_std("val_accuracy")[0] is not None]
+    commands = [_command(path) for path in sorted(folder.rglob("multirun.yaml"))]
+    costs = [(row.mean_std("fit_seconds")[0] or 0.0, row.mean_std("val_accuracy")[0] or 0.0) for row in found]
+    two = any("val_accuracy,fit_seconds" in command for command in commands)
+    front = pareto_front(costs)
+    best = [row for row, cost in zip(found, costs, strict=True) if cost in front] if two else found[:8]
+    summary = {
+        "about": about,
+        "helped": helped,
+        "commands": commands,
+        "states": dict(Counter(result.status for result in runs.values())),
+        "seconds": round(sum(result.fit_seconds or 0.0 for result in runs.values())),
+        "shown": "the Pareto front" if two else "all" if len(best) == len(found) else f"the best {len(best)}",
+        "rows": [
+            {
+                "settings": {key: row.settings.get(key) for key in columns},
+                "n": len(row.runs) - len(row.unfinished),
+                **{key: row.mean_std(key) for key in ("val_accuracy", "fit_seconds")},
+                **{key: row.mean_std(key)[0] for key in ("parameters", "multiply_adds")},
+            }
+            for row in best
+        ],
+    }
+    SEARCHES.mkdir(parents=True, exist_ok=True)
+    (SEARCHES / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def _command(path: Path) -> str:
+    """The command of the sweep whose multirun.yaml this is, without the places of files."""
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["overrides"]
+    places = ("hydra.mode=", "hydra.sweep.dir=", "sweep.resume=", "sweep.page=", "data.root=")
+    words = [word for word in (*given["hydra"], *given["task"]) if not word.startswith(places)]
+    return f"python train.py --multirun {shlex.join(words)}"
+
+
+def parts() -> dict[str, str]:
+    """What docs/FRONTIER.md shows, as Markdown. Raises UserError where a kept result breaks the protocol."""
+    lines, machines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"], set()
+    for row in rows():
+        expected, results = settings(row, []), row.results()
+        for seed, result in results.items():
+            check(row, seed, result, expected)
+            machines.add(recipes.machine(result.provenance))
+        lines.append(_line(row, list(results.values()), len(row.seeds)))
+    lines.append(_line(_record(), _together(), 1))
+    measured = ["", "Measured on:\n", *(f"- {one}" for one in sorted(machines))] if machines else []
+    return {
+        "table": "\n".join([*lines, *measured]),
+        "published": _published_table(),
+        "wrong": _wrong(),
+        "searches": _searches(helped=True),
+        "failures": _searches(helped=False),
+    }
+
+
+def _line(row: Recipe, results: list[Result], wanted: int) -> str:
+    """A row of the table; what is not measured says how far it is."""
+    head, aim, command = f"`{row.name}`: {row.title}", row.notes["aim"], f"`{row.notes['run']}`"
+    if not results:
+        runs = f"0 of {wanted} runs" if wanted > 1 else f"it takes all runs of `{ACCURATE}`"
+        return f"| {head} | {aim} | not measured yet: {runs} | | | | | {command} |"
+    final = recipes.percent(results)
+    reached = f"{recipes.mean_std(final)} (n = {len(final)}{f' of {wanted}' if len(final) < wanted else ''})"
+    if goal := re.search(r"([\d.]+)%", aim):
+        short = float(goal[1]) - round(fmean(final), 2)
+        reached += f", {short:.2f} short" if short > 0 else ", met"
+    errors = recipes.mean_std([result.test_errors or 0 for result in results], 1 if len(results) > 1 else 0)
+    costs = [recipes.seconds(results), f"{results[0].parameters or 0:,}", _short(results[0].multiply_adds or 0)]
+    return f"| {' | '.join([head, aim, reached, errors, *costs, command])} |"
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e6:.3g}M" if count >= 1e6 else f"{count:,.0f}"
+
+
+def published() -> list[dict[str, Any]]:
+    """What others have published: name, accuracy, source, whether it is honest, and what it cost if that is known."""
+    found: list[dict[str, Any]] = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    return found
+
+
+def _published_table() -> str:
+    heads = ["", "accuracy, %", "seconds", "parameters", "multiply-adds", "honest?", "source"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for one in published():
+        seconds = f"{one['fit_seconds']} ({one['hardware']})" if "fit_seconds" in one else ""
+        costs = [seconds, *(_short(one[key]) if key in one else "" for key in ("parameters", "multiply_adds"))]
+        honest = f"{'yes' if one['honest'] else 'no'}: {one['protocol']}"
+        lines.append(f"| {' | '.join([one['name'], str(one['said']), *costs, honest, one['source']])} |")
+    return "\n".join(lines)
+
+
+def _wrong() -> str:
+    """Which test images every accurate run gets wrong; those whose label people doubt are marked."""
+    path = RESULTS / RECORD / "wrong.json"
+    if not path.exists():
+        return f"Not measured yet: it takes all runs of `{ACCURATE}`."
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    lines = ["| test image | label | the runs say | people say |", "|---|---|---|---|"]
+    for index, one in list(kept.items())[:SHOWN]:
+        said = ", ".join(str(answer) for answer, _ in Counter(one["answers"]).most_common())
+        doubt = f"**{RELABELLED[int(index)]}**" if int(index) in RELABELLED else ""
+        lines.append(f"| {index} | {one['label']} | {said} | {doubt} |")
+    many = f"The first {SHOWN} of the {len(kept)}" if len(kept) > SHOWN else f"The {len(kept)}"
+    picture = "![their pictures, label at the left, answer at the right](pictures/frontier_wrong.png)"
+    return "\n\n".join([f"{many} test images that every run of `{ACCURATE}` gets wrong:", picture, "\n".join(lines)])
+
+
+def _searches(helped: bool) -> str:
+    """A section for each search that is kept: what it asked, how many trials, what they cost, the best."""
+    blocks = []
+    for path in sorted(SEARCHES.glob("*.json")):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        if one["helped"] != helped:
+            continue
+        keys = list(one["rows"][0]["settings"])
+        states = ", ".join(f"{count} {state}" for state, count in one["states"].items())
+        cost = f"{sum(one['states'].values())} runs ({states}), {one['seconds'] / 3600:.1f} hours of training"
+        heads = [*(f"`{key}`" for key in keys), "n", "validation, %", "seconds", "parameters", "multiply-adds"]
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for row in one["rows"]:
+            mean, std = row["val_accuracy"]
+            accuracy = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "")
+            costs = [f"{row['fit_seconds'][0]:.1f}", f"{row['parameters']:,.0f}", _short(row["multiply_adds"])]
+            cells = [report.short(value) for value in row["settings"].values()]
+            lines.append(f"| {' | '.join([*cells, str(row['n']), accuracy, *costs])} |")
+        commands = "\n".join(f"    {command}" for command in one["commands"])
+        said = f"{one['about']} {cost}; {one['shown']}:"
+        blocks.append("\n\n".join([f"### {path.stem}", said, "\n".join(lines), commands]))
+    return "\n\n".join(blocks) or "None is kept yet."
+
+
+def draw() -> None:
+    """The plots: accuracy against each cost, the Pareto front of what was measured here, and the published points."""
+    here = {row.name: list(row.results().values()) for row in rows() if _data(row) == "mnist"} | {RECORD: _together()}
+    tutorials = {row.name: list(row.results().values()) for row in recipes.recipes()}
+    for measure, unit in COSTS.items():
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+        points = []
+        for name, results in (here | tutorials).items():
+            if costs := [cost for result in results if (cost := getattr(result, measure))]:
+                point = min(costs), 100 - fmean(recipes.percent(results))
+                kind = "of the frontier" if name in here else "recipes of the tutorials"
+                _mark(axes, kind, point, name if name in here else "")
+                points.append((point[0], -point[1]))
+        front = pareto_front(points)
+        axes.step(
+            [x for x, _ in front], [-y for _, y in front], "k-", where="post", lw=1, label="Pareto front of these"
+        )
+        for one in published():
+            if measure in one:
+                kind = "published" if one["honest"] else "published, chosen on the test set"
+                _mark(axes, kind, (one[measure], 100 - one["accuracy"]), one["name"])
+        axes.set(xscale="log", yscale="log", xlabel=unit, ylabel="test accuracy, %", title=f"accuracy against {unit}")
+        axes.invert_yaxis()
+        axes.set_yticks(TICKS, [f"{100 - tick:g}" for tick in TICKS])
+        axes.yaxis.minorticks_off()
+        axes.grid(alpha=0.3)
+        handles, labels = axes.get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))
+        axes.legend(once.values(), once.keys(), frameon=False, fontsize=8)
+        figure.savefig(PICTURES / f"frontier_{measure}.png", dpi=110)
+
+
+def _mark(axes: Axes, kind: str, point: tuple[float, float], name: str) -> None:
+    """A point (cost, error in per cent) with its name."""
+    marker, size, colour = MARKS[kind]
+    width = 2 if marker == "x" else 0
+    axes.plot(*point, marker, markersize=size, markeredgewidth=width, color=colour, label=kind)
+    axes.annotate(name, point, (6, 5), textcoords="offset points", fontsize=8, color=colour)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python tools/frontier.py", description=__doc__.split("\n")[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run", help="measure what is missing")
+    run.add_argument("--only", default="", metavar="ROW,...", help="only these rows; else all of MNIST")
+    run.add_argument("--runs", type=Path, default=ROOT / "outputs" / "frontier", help="where the run directories lie")
+    run.add_argument("options", nargs="*", metavar="key=value", help="passed on to train.py, as data.root=../mnist")
+    search = actions.add_parser("search", help="keep the summary of a search or sweep")
+    search.add_argument("name")
+    search.add_argument("folder", type=Path)
+    search.add_argument("about", help="what was asked, and what came out")
+    search.add_argument("--did-not-help", action="store_true")
+    actions.add_parser("table", help="only write the tables and plots")
+    arguments = parser.parse_args()
+    if arguments.action == "run":
+        known = {row.name: row for row in rows()}
+        only = [name for name in arguments.only.split(",") if name]
+        for name in only:
+            if name not in known:
+                raise UserError(f"{name}: there is no such row; {did_you_mean(name, known)}")
+        chosen = [row for name, row in known.items() if (name in only if only else _data(row) == "mnist")]
+        measure(chosen, arguments.runs.absolute(), arguments.options)
+    elif arguments.action == "search":
+        keep_search(arguments.name, arguments.folder, arguments.about, not arguments.did_not_help)
+    for name, part in parts().items():
+        recipes.fill(DOCUMENT, name, part, "make frontier")
+    draw()
+    recipes.write_tables()
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()
