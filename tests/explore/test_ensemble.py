@@ -80,9 +80,3 @@ def test_an_unfinished_run_is_refused(folder: Path) -> None:
     result.write(run.directory)
     with pytest.raises(UserError, match=r"cut: the run is interrupted, not done; finish it with resume="):
         ensemble([run])
-
-
-def test_no_runs_is_said_in_a_line() -> None:
-    done = subprocess.run([sys.executable, "-m", "mnist_lab.ensemble"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == "error: the following arguments are required: RUN; see python -m mnist_lab.ensemble --help\n"
