@@ -56,6 +56,7 @@ ELSEWHERE = ("fashion_mnist", "kmnist")  # what ACCURATE is tried on, untouched
 RELABELLED = {947: "9", 1621: "6", 1901: "4", 2130: "4 or 9", 2462: "0", 2597: "3", 2654: "neither", 3520: "neither"}
 RELABELLED |= {3558: "0", 5937: "3", 6651: "6", 6783: "6", 8527: "4 or 9", 9679: "neither", 9729: "6"}
 SHOWN = 20  # images that every run gets wrong
+MOST = 8  # rows of a search
 HEADS = ("row", "aim", "test accuracy, %", "errors", "seconds (threads)", "parameters", "multiply-adds", "command")
 COSTS = {"fit_seconds": "seconds of training", "parameters": "parameters", "multiply_adds": "multiply-adds an image"}
 TICKS = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # per cent of error
@@ -164,41 +165,62 @@ def _together() -> list[Result]:
     return [Result.read(RESULTS / RECORD)] if (RESULTS / RECORD / FILE).exists() else []
 
 
-def keep_search(name: str, folder: Path, about: str, helped: bool) -> None:
+def keep_search(name: str, folder: Path, about: str, in_vain: list[str]) -> None:
     """Keep the summary of the search or sweeps in ``folder``: how many trials, what they cost, the best rows.
 
-    Raises UserError where a run of it was tested, or had a seed that the frontier is measured with.
+    ``in_vain`` names settings that did not help, as ``ema=0.99``. Raises UserError where a run was tested, or had a
+    seed that the frontier is measured with.
     """
     runs = report.collect([folder])
     for where, result in runs.items():
         if result.test_accuracy is not None or (result.seed or 0) >= recipes.FRONTIER_SEED:
             raise UserError(f"{where}: was tested, or has a seed of the frontier; a search must not")
-    columns, found = report.group(runs)
-    found = [row for row in found if row.mean_std("val_accuracy")[0] is not None]
+    columns, grouped = report.group(runs)
+    found = [
+        {
+            "settings": {key: report.short(row.settings.get(key)) for key in columns if key != "name"},
+            "n": len(row.runs) - len(row.unfinished),
+            "val_accuracy": row.mean_std("val_accuracy"),
+            "fit_seconds": min(result.fit_seconds for result in row.runs.values() if result.fit_seconds),
+            **{key: row.mean_std(key)[0] for key in ("parameters", "multiply_adds")},
+        }
+        for row in grouped
+        if row.mean_std("val_accuracy")[0] is not None
+    ]
     commands = [_command(path) for path in sorted(folder.rglob("multirun.yaml"))]
-    costs = [(row.mean_std("fit_seconds")[0] or 0.0, row.mean_std("val_accuracy")[0] or 0.0) for row in found]
-    two = any("val_accuracy,fit_seconds" in command for command in commands)
-    front = pareto_front(costs)
-    best = [row for row, cost in zip(found, costs, strict=True) if cost in front] if two else found[:8]
+    best, shown = found[:MOST], f"the best {MOST}" if len(found) > MOST else "all"
+    if any("val_accuracy,fit_seconds" in command for command in commands):
+        front = pareto_front([(row["fit_seconds"], row["val_accuracy"][0]) for row in found])
+        best, shown = (
+            [row for row in found if (row["fit_seconds"], row["val_accuracy"][0]) in front],
+            "the Pareto front",
+        )
     summary = {
         "about": about,
-        "helped": helped,
         "commands": commands,
         "states": dict(Counter(result.status for result in runs.values())),
         "seconds": round(sum(result.fit_seconds or 0.0 for result in runs.values())),
-        "shown": "the Pareto front" if two else "all" if len(best) == len(found) else f"the best {len(best)}",
-        "rows": [
-            {
-                "settings": {key: row.settings.get(key) for key in columns},
-                "n": len(row.runs) - len(row.unfinished),
-                **{key: row.mean_std(key) for key in ("val_accuracy", "fit_seconds")},
-                **{key: row.mean_std(key)[0] for key in ("parameters", "multiply_adds")},
-            }
-            for row in best
-        ],
+        "shown": shown,
+        "rows": best,
+        "in_vain": [_in_vain(found, setting) for setting in in_vain],
     }
     SEARCHES.mkdir(parents=True, exist_ok=True)
     (SEARCHES / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def _in_vain(found: list[dict[str, Any]], setting: str) -> dict[str, Any]:
+    """The best row with ``setting``, and the row most like it with another value. UserError where there is none."""
+    key, _, value = setting.partition("=")
+    with_it = [row for row in found if row["settings"].get(key) == value]
+    others = [row for row in found if row["settings"].get(key) != value]
+    if not with_it or not others:
+        raise UserError(f"{setting}: no row of the search has it, or all have; {key} must be a column of its report")
+    one = with_it[0]
+
+    def alike(row: dict[str, Any]) -> int:
+        return sum(row["settings"][name] == one["settings"][name] for name in one["settings"])
+
+    return {"setting": setting, "key": key, "with": one, "instead": max(others, key=alike)}
 
 
 def _command(path: Path) -> str:
@@ -224,8 +246,8 @@ def parts() -> dict[str, str]:
         "table": "\n".join([*lines, *measured]),
         "published": _published_table(),
         "wrong": _wrong(),
-        "searches": _searches(helped=True),
-        "failures": _searches(helped=False),
+        "searches": _searches(),
+        "failures": _failures(),
     }
 
 
@@ -282,28 +304,43 @@ def _wrong() -> str:
     return "\n\n".join([f"{many} test images that every run of `{ACCURATE}` gets wrong:", picture, "\n".join(lines)])
 
 
-def _searches(helped: bool) -> str:
+def _searches() -> str:
     """A section for each search that is kept: what it asked, how many trials, what they cost, the best."""
     blocks = []
-    for path in sorted(SEARCHES.glob("*.json")):
-        one = json.loads(path.read_text(encoding="utf-8"))
-        if one["helped"] != helped:
-            continue
+    for name, one in _kept_searches().items():
         keys = list(one["rows"][0]["settings"])
         states = ", ".join(f"{count} {state}" for state, count in one["states"].items())
-        cost = f"{sum(one['states'].values())} runs ({states}), {one['seconds'] / 3600:.1f} hours of training"
+        cost = f"{sum(one['states'].values())} runs ({states}), {one['seconds'] / 60:.0f} minutes of training"
         heads = [*(f"`{key}`" for key in keys), "n", "validation, %", "seconds", "parameters", "multiply-adds"]
         lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for row in one["rows"]:
-            mean, std = row["val_accuracy"]
-            accuracy = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "")
-            costs = [f"{row['fit_seconds'][0]:.1f}", f"{row['parameters']:,.0f}", _short(row["multiply_adds"])]
-            cells = [report.short(value) for value in row["settings"].values()]
-            lines.append(f"| {' | '.join([*cells, str(row['n']), accuracy, *costs])} |")
-        commands = "\n".join(f"    {command}" for command in one["commands"])
+            costs = [f"{row['fit_seconds']:.1f}", f"{row['parameters']:,.0f}", _short(row["multiply_adds"])]
+            lines.append(f"| {' | '.join([*row['settings'].values(), str(row['n']), _accuracy(row), *costs])} |")
+        commands = "\n".join(["<details><summary>commands</summary>", "", *(f"    {c}" for c in one["commands"])])
         said = f"{one['about']} {cost}; {one['shown']}:"
-        blocks.append("\n\n".join([f"### {path.stem}", said, "\n".join(lines), commands]))
+        blocks.append("\n\n".join([f"### {name}", said, "\n".join(lines), commands, "</details>"]))
     return "\n\n".join(blocks) or "None is kept yet."
+
+
+def _failures() -> str:
+    """A line for each setting that did not help, beside what was instead of it."""
+    heads = ["search", "setting", "validation, %", "instead", "validation, %", "n"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, search in _kept_searches().items():
+        for one in search["in_vain"]:
+            instead = f"`{one['key']}={one['instead']['settings'][one['key']]}`"
+            cells = [f"`{one['setting']}`", _accuracy(one["with"]), instead, _accuracy(one["instead"])]
+            lines.append(f"| {' | '.join([name, *cells, str(one['with']['n'])])} |")
+    return "\n".join(lines) if len(lines) > 2 else "Nothing is kept yet."
+
+
+def _kept_searches() -> dict[str, dict[str, Any]]:
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(SEARCHES.glob("*.json"))}
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    mean, std = row["val_accuracy"]
+    return f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "")
 
 
 def draw() -> None:
@@ -359,7 +396,7 @@ def main() -> None:
     search.add_argument("name")
     search.add_argument("folder", type=Path)
     search.add_argument("about", help="what was asked, and what came out")
-    search.add_argument("--did-not-help", action="store_true")
+    search.add_argument("--in-vain", nargs="*", default=[], metavar="KEY=VALUE", help="settings that did not help")
     actions.add_parser("table", help="only write the tables and plots")
     arguments = parser.parse_args()
     if arguments.action == "run":
@@ -371,7 +408,7 @@ def main() -> None:
         chosen = [row for name, row in known.items() if (name in only if only else _data(row) == "mnist")]
         measure(chosen, arguments.runs.absolute(), arguments.options)
     elif arguments.action == "search":
-        keep_search(arguments.name, arguments.folder, arguments.about, not arguments.did_not_help)
+        keep_search(arguments.name, arguments.folder, arguments.about, arguments.in_vain)
     for name, part in parts().items():
         recipes.fill(DOCUMENT, name, part, "make frontier")
     draw()

@@ -102,15 +102,20 @@ def test_a_search_is_summarised_unless_it_saw_the_test_set(kept: Path, tmp_path:
     short = ("model=softmax", "data=fake", "trainer.max_steps=20", "logger=none")
     for number, rate in enumerate((0.5, 0.01)):
         lab(*short, "test=false", f"optim.lr={rate}", to=f"sweep/{number}")
-    frontier.keep_search("rates", tmp_path / "sweep", "Which rate?", helped=True)
-    section = frontier.parts()["searches"]
+    frontier.keep_search("rates", tmp_path / "sweep", "Which rate?", ["optim.lr=0.01"])
+    section, failures = (frontier.parts()[name] for name in ("searches", "failures"))
     assert "Which rate? 2 runs (2 done)" in section
     assert "    python train.py --multirun optim.lr=0.5,0.01 test=false" in section
     assert {line.split(" | ")[0] for line in section.splitlines()} >= {"| 0.5", "| 0.01"}
 
+    assert "| rates | `optim.lr=0.01` | " in failures
+    assert " | `optim.lr=0.5` | " in failures
+    with pytest.raises(UserError, match=r"optim.lr=7: no row of the search has it"):
+        frontier.keep_search("rates", tmp_path / "sweep", "Which rate?", ["optim.lr=7"])
+
     lab(*short, to="sweep/2")
     with pytest.raises(UserError, match="sweep/2: was tested"):
-        frontier.keep_search("rates", tmp_path / "sweep", "Which rate?", helped=True)
+        frontier.keep_search("rates", tmp_path / "sweep", "Which rate?", ["optim.lr=0.01"])
 
 
 def test_the_document_and_the_ladder_match_the_kept_results() -> None:
