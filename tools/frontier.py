@@ -33,7 +33,6 @@ from mnist_lab.runs.directory import checkpoint_path, register_resolvers
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.runs.run import Run, load, probabilities
 from mnist_lab.sweeps import report
-from mnist_lab.sweeps.plots import pareto_front
 
 DOCUMENT = ROOT / "docs" / "FRONTIER.md"
 PICTURES = ROOT / "docs" / "pictures"
@@ -206,6 +205,15 @@ def keep_search(name: str, folder: Path, about: str, in_vain: list[str]) -> None
     }
     SEARCHES.mkdir(parents=True, exist_ok=True)
     (SEARCHES / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (cost, gain) for which no other costs at most as much and gains more, the cheapest first."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
 
 
 def _in_vain(found: list[dict[str, Any]], setting: str) -> dict[str, Any]:
