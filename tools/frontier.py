@@ -56,7 +56,7 @@ RELABELLED = {947: "9", 1621: "6", 1901: "4", 2130: "4 or 9", 2462: "0", 2597: "
 RELABELLED |= {3558: "0", 5937: "3", 6651: "6", 6783: "6", 8527: "4 or 9", 9679: "neither", 9729: "6"}
 SHOWN = 20  # images that every run gets wrong
 MOST = 8  # rows of a search
-HEADS = ("row", "aim", "test accuracy, %", "errors", "seconds (threads)", "parameters", "multiply-adds", "command")
+HEADS = ("row", "aim", "test accuracy, %", "errors", "seconds (on)", "parameters", "multiply-adds", "command")
 COSTS = {"fit_seconds": "seconds of training", "parameters": "parameters", "multiply_adds": "multiply-adds an image"}
 TICKS = (10, 5, 2, 1, 0.5, 0.2, 0.1)  # per cent of error
 # Marker, size and colour: Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -271,8 +271,17 @@ def _line(row: Recipe, results: list[Result], wanted: int) -> str:
         short = float(goal[1]) - round(fmean(final), 2)
         reached += f", {short:.2f} short" if short > 0 else ", met"
     errors = recipes.mean_std([result.test_errors or 0 for result in results], 1 if len(results) > 1 else 0)
-    costs = [recipes.seconds(results), f"{results[0].parameters or 0:,}", _short(results[0].multiply_adds or 0)]
+    costs = [_seconds(results), f"{results[0].parameters or 0:,}", _short(results[0].multiply_adds or 0)]
     return f"| {' | '.join([head, aim, reached, errors, *costs, command])} |"
+
+
+def _seconds(results: list[Result]) -> str:
+    """Of training, of the quickest run, with what it ran on."""
+    quickest = min(results, key=lambda result: result.fit_seconds or 0.0)
+    took, on = quickest.fit_seconds or 0.0, quickest.provenance
+    gpus = on["gpus"] if quickest.settings.get("trainer.accelerator") != "cpu" else []
+    cpu = f"{on['threads']} thread(s), {on['cores']} cores of {on['cpu']} {on.get('instructions', '')}".strip()
+    return f"{took:,.{1 if took < 100 else 0}f} ({', '.join(gpus) or cpu}; {quickest.precision})"
 
 
 def _short(count: float) -> str:
