@@ -75,15 +75,16 @@ def test_a_row_goes_on_where_it_was_cut_and_is_in_the_table(kept: Path, tmp_path
     frontier.measure([ROW], tmp_path / "elsewhere", [])  # nothing is left to do
     assert not (tmp_path / "elsewhere").exists()
 
+    kept_before = (kept / "small" / "seed101.json").read_text()
+    (kept / "small" / "seed101.json").write_text(kept_before.replace('"eval_shifts": 0,', ""))  # an option that is new
+    assert frontier.parts()["table"].count("(n = 2)") == 1
     for value, said in {"val": "images held out: 5, must be 0", "seed": "seed: 7, must be 101"}.items():
         path = kept / "small" / "seed101.json"
-        before = path.read_text()
-        changed = json.loads(before)
+        changed = json.loads(kept_before)
         changed |= {"sizes": changed["sizes"] | {"val": 5}} if value == "val" else {"seed": 7}
         path.write_text(json.dumps(changed))
         with pytest.raises(UserError, match=f"small seed 101: {said}"):
             frontier.parts()
-        path.write_text(before)
 
 
 def test_a_run_with_other_settings_is_not_kept(kept: Path, tmp_path: Path) -> None:
