@@ -52,6 +52,7 @@ def ensemble(runs: list[Run], which: str = "last") -> Result:
         settings=shared | {"ensemble": ", ".join(short_path(run.directory) for run in runs)},
         data=digits.name,
         sizes=results[0].sizes,
+        precision="32-true",
         tested=which,
         test_accuracy=round(1 - errors / len(labels), 6),
         test_loss=-float(np.log(mean[np.arange(len(labels)), labels] + 1e-12).mean()),
