@@ -21,14 +21,17 @@ import yaml
 from hydra import compose, initialize_config_dir
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from omegaconf import DictConfig
 from PIL import Image
 from recipes import RESULTS, ROOT, Recipe
 
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError, did_you_mean, exit_on_user_error
+from mnist_lab.experiment import classifier
 from mnist_lab.explore.ensemble import ensemble
 from mnist_lab.explore.familiar import digits_of
 from mnist_lab.mosaic import mosaic
+from mnist_lab.networks.layers import multiply_adds
 from mnist_lab.runs.directory import checkpoint_path, register_resolvers
 from mnist_lab.runs.result import FILE, Result
 from mnist_lab.runs.run import Run, load, probabilities
@@ -87,11 +90,15 @@ def _data(row: Recipe) -> str:
     return next((word.removeprefix("data=") for word in row.words if word.startswith("data=")), "mnist")
 
 
-def settings(row: Recipe, options: list[str]) -> dict[str, Any]:
-    """The settings of a run of ``row``. Raises UserError where they break the protocol, or are not the recipe's."""
+def _config(words: list[str]) -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        own, given = (flatten_config(compose("config", overrides=each)) for each in (row.words, [*row.words, *options]))
+        return compose("config", overrides=words)
+
+
+def settings(row: Recipe, options: list[str]) -> dict[str, Any]:
+    """The settings of a run of ``row``. Raises UserError where they break the protocol, or are not the recipe's."""
+    own, given = (flatten_config(_config(words)) for words in (row.words, [*row.words, *options]))
     for key, value in PROTOCOL.items():
         if given.get(key) != value:
             raise UserError(f"{row.name}: {key}={given.get(key)}: a run of the frontier has {key}={value}")
@@ -370,6 +377,10 @@ def draw() -> None:
     """The plots: accuracy against each cost, the Pareto front of what was measured here, and the published points."""
     here = {row.name: list(row.results().values()) for row in rows() if _data(row) == "mnist"} | {RECORD: _together()}
     tutorials = {row.name: list(row.results().values()) for row in recipes.recipes()}
+    for row in recipes.recipes():
+        count = multiply_adds(classifier(_config(row.words)))
+        for result in tutorials[row.name]:
+            result.multiply_adds = count  # results of the first version do not have it
     for measure, unit in COSTS.items():
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
@@ -384,11 +395,12 @@ def draw() -> None:
         axes.step(
             [x for x, _ in front], [-y for _, y in front], "k-", where="post", lw=1, label="Pareto front of these"
         )
-        for one in published():
-            if measure in one:
-                kind = "published" if one["honest"] else "published, chosen on the test set"
-                _mark(axes, kind, (one[measure], 100 - one["accuracy"]), one["name"])
+        known = sorted((one for one in published() if measure in one), key=lambda one: -one["accuracy"])
+        for number, one in enumerate(known):
+            kind = "published" if one["honest"] else "published, chosen on the test set"
+            _mark(axes, kind, (one[measure], 100 - one["accuracy"]), one["name"], below=number % 2 == 1)
         axes.set(xscale="log", yscale="log", xlabel=unit, ylabel="test accuracy, %", title=f"accuracy against {unit}")
+        axes.margins(x=0.12)
         axes.invert_yaxis()
         axes.set_yticks(TICKS, [f"{100 - tick:g}" for tick in TICKS])
         axes.yaxis.minorticks_off()
@@ -399,12 +411,12 @@ def draw() -> None:
         figure.savefig(PICTURES / f"frontier_{measure}.png", dpi=110)
 
 
-def _mark(axes: Axes, kind: str, point: tuple[float, float], name: str) -> None:
+def _mark(axes: Axes, kind: str, point: tuple[float, float], name: str, below: bool = False) -> None:
     """A point (cost, error in per cent) with its name."""
     marker, size, colour = MARKS[kind]
     width = 2 if marker == "x" else 0
     axes.plot(*point, marker, markersize=size, markeredgewidth=width, color=colour, label=kind)
-    axes.annotate(name, point, (6, 5), textcoords="offset points", fontsize=8, color=colour)
+    axes.annotate(name, point, (6, -12 if below else 5), textcoords="offset points", fontsize=8, color=colour)
 
 
 def main() -> None:
