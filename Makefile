@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train recipes reproduce reproduce-quick faults fuzz bench peers drawn pictures tensorboard lint format test test-all lock clean
+.PHONY: help train recipes reproduce reproduce-quick frontier faults fuzz bench peers drawn pictures tensorboard lint format test test-all lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ reproduce: .venv/installed  ## measure all recipes over their seeds, or one: mak
 
 reproduce-quick: .venv/installed  ## the same with one seed for each recipe that takes under a minute
 	$(BIN)/python tools/recipes.py run --quick $(OPTIONS)
+
+frontier: .venv/installed  ## measure the best figures at every budget and write docs/FRONTIER.md: make frontier ROW=tiny
+	$(BIN)/python tools/frontier.py run $(if $(ROW),--only $(ROW)) $(OPTIONS)
 
 faults: .venv/installed  ## break runs in many ways and write docs/RELIABILITY.md (as root, to mount a small disk)
 	$(BIN)/python tests/faults.py

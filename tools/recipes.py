@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -31,12 +33,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 SEEDS = (0, 1, 2, 3, 4)  # chosen before the first run
 SLOW_SEEDS = SEEDS[:3]  # for recipes that take over a minute
+FRONTIER_SEED = 100  # the first of those that a frontier is measured with; no search uses it or a later one
 LADDER = ("softmax", "sigmoid_two_hidden", "relu_decay", "strided_dropout", "pooled")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One file of conf/experiment. ``kind`` is Recipe or Lesson; ``notes`` are the ``key: text`` lines at its top."""
+    """One file of conf/experiment. ``kind`` is Recipe, Lesson or Frontier; ``notes`` are the lines at its top."""
 
     name: str
     kind: str
@@ -46,6 +49,11 @@ class Recipe:
     config: dict[str, Any]
 
     @property
+    def words(self) -> list[str]:
+        """What train.py is given."""
+        return shlex.split(self.notes["run"])[2:]
+
+    @property
     def slow(self) -> bool:
         """Whether it takes over a minute, as the convolutional networks do."""
         return bool({"override /model": "strided_convnet"} in self.config["defaults"] or "pooled" in self.name)
@@ -53,6 +61,8 @@ class Recipe:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds to run it with."""
+        if self.kind == "Frontier":
+            return tuple(range(FRONTIER_SEED, FRONTIER_SEED + int(self.notes["seeds"])))
         return SEEDS[:1] if self.kind == "Lesson" else SLOW_SEEDS if self.slow else SEEDS
 
     @property
@@ -79,7 +89,7 @@ class Recipe:
 
 
 def recipes(kind: str = "Recipe") -> list[Recipe]:
-    """All recipes (or all lessons), in the order in which the tutorials introduce them."""
+    """All recipes (or lessons, or those of the frontier), in the order of their numbers."""
     found = []
     for path in (ROOT / "conf" / "experiment").glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
@@ -92,26 +102,46 @@ def recipes(kind: str = "Recipe") -> list[Recipe]:
 
 def run(chosen: list[Recipe], seeds: int | None, options: list[str]) -> None:
     """Train each recipe with each of its seeds (or the first ``seeds``) that has no result yet, one process per run."""
-    missing = [(r, s) for r in chosen for s in r.seeds[:seeds] if s not in r.results()]
-    bar = tqdm(missing, unit="run", dynamic_ncols=True)
-    for recipe, seed in bar:
-        bar.set_postfix_str(f"{recipe.name} seed {seed}")
+    for recipe, seed in missing(chosen, seeds):
         with tempfile.TemporaryDirectory() as folder:
             run_dir = Path(folder) / "run"
-            command = ["train.py", f"experiment={recipe.name}", f"seed={seed}", f"hydra.run.dir={run_dir}", *options]
-            done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
-            failed_on_purpose = recipe.kind == "Lesson" and done.returncode == 1
-            if done.returncode and not failed_on_purpose:
-                sys.exit(f"{recipe.name} seed {seed} failed: {done.stderr.strip().splitlines()[:1]}")
-            result = Result.read(run_dir)
-            result.provenance["command"] = f"python train.py experiment={recipe.name} seed={seed}"
-            target = RESULTS / recipe.name
-            target.mkdir(parents=True, exist_ok=True)
-            if seed == 0:
-                shutil.copy(run_dir / metrics.FILE, target / "seed0.csv")
-            values = {name: value for name, value in vars(result).items() if value is not None}
-            text = json.dumps({"fingerprint": recipe.fingerprint, **values}, indent=1)
-            (target / f"seed{seed}.json").write_text(text + "\n", encoding="utf-8")
+            train(recipe, seed, [*recipe.words, f"seed={seed}", f"hydra.run.dir={run_dir}", *options])
+            keep(recipe, seed, run_dir)
+
+
+def missing(chosen: list[Recipe], seeds: int | None = None) -> Iterator[tuple[Recipe, int]]:
+    """The recipes and seeds that have no result yet, one after another, with a bar."""
+    left = [(recipe, seed) for recipe in chosen for seed in recipe.seeds[:seeds] if seed not in recipe.results()]
+    bar = tqdm(left, unit="run", dynamic_ncols=True)
+    for recipe, seed in bar:
+        bar.set_postfix_str(f"{recipe.name} seed {seed}")
+        yield recipe, seed
+
+
+def train(recipe: Recipe, seed: int, words: list[str]) -> None:
+    """Run train.py in a process of its own. Exits with its error where it fails, unless it does so on purpose.
+
+    What it prints is shown for the long runs of the frontier, which have bars of their own.
+    """
+    shown = recipe.kind == "Frontier"
+    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=not shown, text=True)
+    failed_on_purpose = recipe.kind == "Lesson" and done.returncode == 1
+    if done.returncode and not failed_on_purpose:
+        said = "; it says why above" if shown else f": {done.stderr.strip().splitlines()[:1]}"
+        sys.exit(f"{recipe.name} seed {seed} failed{said}")
+
+
+def keep(recipe: Recipe, seed: int, run_dir: Path) -> None:
+    """Keep the result of a run in docs/results, and the curves of seed 0."""
+    result = Result.read(run_dir)
+    result.provenance["command"] = f"{recipe.notes['run']} seed={seed}"
+    target = RESULTS / recipe.name
+    target.mkdir(parents=True, exist_ok=True)
+    if seed == 0:
+        shutil.copy(run_dir / metrics.FILE, target / "seed0.csv")
+    values = {name: value for name, value in vars(result).items() if value is not None}
+    text = json.dumps({"fingerprint": recipe.fingerprint, **values}, indent=1)
+    (target / f"seed{seed}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def mean_std(values: list[float], digits: int = 2) -> str:
@@ -220,14 +250,15 @@ def machine(provenance: dict[str, Any]) -> str:
 
 
 def ladder(all_recipes: list[Recipe]) -> str:
-    """The table in README.md: one row for each recipe of LADDER, with the accuracy it reaches."""
+    """The table in README.md: one row for each recipe of LADDER, then those of the frontier that are measured."""
     rungs = {recipe.name: recipe for recipe in all_recipes}
+    frontier = [recipe.name for recipe in all_recipes if recipe.kind == "Frontier"]
     rows = ["| | command | claim | measured: final test accuracy | seconds (threads) |", "|---|---|---|---|---|"]
-    for name in LADDER:
+    for name in (*LADDER, *frontier):
         recipe, results = rungs[name], list(rungs[name].results().values())
         if results:
             reached = f"{mean_std(percent(results))} % (n = {len(results)})"
-            claim = re.sub(r" \(.*", "", recipe.notes["claim"])
+            claim = re.sub(r" \(.*", "", recipe.notes.get("claim") or f"aim: {recipe.notes['aim']}")
             rows.append(f"| {recipe.title} | `{recipe.notes['run']}` | {claim} | {reached} | {seconds(results)} |")
     return "\n".join(rows)
 
@@ -251,15 +282,19 @@ def annotate(recipe: Recipe) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def fill(path: Path, name: str, text: str, command: str) -> None:
+    """Put ``text`` between the marks in a document that say that ``command`` writes ``name`` there."""
+    begin, end = f"<!-- {name}: written by `{command}` -->\n", f"<!-- end of {name} -->"
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    path.write_text(f"{before}{begin}{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
 def write_tables() -> None:
     """Write docs/RESULTS.md, the ladder in README.md and the lines at the top of the recipes."""
-    everything, lessons = recipes(), recipes("Lesson")
+    everything, lessons, frontier = recipes(), recipes("Lesson"), recipes("Frontier")
     (ROOT / "docs" / "RESULTS.md").write_text(table(everything, lessons), encoding="utf-8")
-    readme = ROOT / "README.md"
-    begin, end = "<!-- ladder: written by `make reproduce` -->\n", "<!-- end of ladder -->"
-    before, rest = readme.read_text(encoding="utf-8").split(begin)
-    readme.write_text(f"{before}{begin}{ladder(everything)}\n{end}{rest.split(end)[1]}", encoding="utf-8")
-    for recipe in everything + lessons:
+    fill(ROOT / "README.md", "ladder", ladder(everything + frontier), "make reproduce")
+    for recipe in everything + lessons + frontier:
         annotate(recipe)
 
 

@@ -13,7 +13,8 @@ def test_the_tables_are_up_to_date() -> None:
 
 def test_every_file_of_the_core_is_in_the_table() -> None:
     named = {path for place in lines.CORE for path in lines.files(place)}
-    others = {"mosaic.py", "report.py", "predict.py", "export.py", *(extra.rstrip("/") for extra in lines.EXTRAS)}
+    others = {"mosaic.py", *(f"{command}.py" for command in ("report", "predict", "export", "ensemble"))}
+    others |= {extra.rstrip("/") for extra in lines.EXTRAS}
     for path in lines.PACKAGE.iterdir():
         if path.name not in others and path.name != "__pycache__":
             inside = {path} if path.is_file() else set(path.rglob("*.py")) - {path / "__init__.py"}

@@ -6,9 +6,9 @@ import sys
 from mnist_lab.runs.run import Run, load, read_result
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that choose a run and its weights: ``run``, ``trust`` and ``checkpoint``."""
-    parser.add_argument("run", metavar="RUN", help="directory of a run")
+def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the arguments that choose a run (or ``several``) and its weights: ``run``, ``trust`` and ``checkpoint``."""
+    parser.add_argument("run", metavar="RUN", nargs="+" if several else None, help="directory of a run")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that RUN names")
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="its weights (%(default)s)")
 
