@@ -123,7 +123,9 @@ class _Shown(_Guarded):
 
         image = np.frombuffer(self.body, np.uint8).reshape(28, 28)
         if what == "look":
-            self.send(await self.of_network(lambda network: network.look(image)))
+            methods = [name for name in self.get_query_argument("methods", "").split(",")[:3] if name]
+            wanted = self.number("target") if self.get_query_argument("target", "") else None
+            self.send(await self.of_network(lambda network: network.look(image, methods, wanted)))
         elif what == "unit":
             step, index = self.number("step"), self.number("index")
             self.send(await self.of_network(lambda network: network.unit(image, step, index)))
