@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -19,11 +20,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import Browser  # noqa: E402
 
+SHORT = ["trainer.max_steps=500", "trainer.val_check_interval=250", "data.watch_test=false"]
 TRAINED = {
     "softmax": ["experiment=softmax"],
     "shifted": ["experiment=softmax", "augment=shift", "augment.pixels=6"],
-    "no_dropout": ["experiment=strided_bigger", "trainer.max_steps=1500", "callbacks.checkpoints.keep=[10,100]"],
-    "dropout": ["experiment=strided_dropout", "trainer.max_steps=1500"],
+    "no_dropout": ["experiment=strided_bigger", *SHORT, "callbacks.checkpoints.keep=[10,100]"],
+    "dropout": ["experiment=strided_dropout", *SHORT],
 }
 Point = tuple[float, float]
 SEVEN: list[list[Point]] = [[(0.35, 0.2), (0.72, 0.2), (0.36, 0.85)]]
@@ -87,7 +89,7 @@ def draw(browser: Browser, corners: list[Point]) -> None:
         " return [r.left, r.top, r.width, r.height] })()"
     )
     points = [corners[0]]
-    for (a, b), (c, d) in zip(corners, corners[1:], strict=False):
+    for (a, b), (c, d) in pairwise(corners):
         points += [(a + (c - a) * i / 8, b + (d - b) * i / 8) for i in range(1, 9)]
     kinds = ["mousePressed", *["mouseMoved"] * (len(points) - 1), "mouseReleased"]
     for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 from mnist_lab.errors import UserError
+from mnist_lab.runs.directory import checkpoint_path
 from mnist_lab.runs.run import Run
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class _Service:
         self._thread = ThreadPoolExecutor(1, "explore")
 
         @functools.lru_cache(_KEPT)
-        def open_network(key: str, checkpoint: str) -> "Shown":
+        def read(key: str, checkpoint: str, saved: int) -> "Shown":
             from mnist_lab.explore.shown import Shown  # here, because it loads torch
 
             return Shown(find_run(key), checkpoint)
+
+        def open_network(key: str, checkpoint: str) -> "Shown":
+            path = checkpoint_path(find_run(key).directory, checkpoint)
+            return read(key, checkpoint, path.stat().st_mtime_ns if path.exists() else 0)  # a run that trains saves anew
 
         self.open_network = open_network
 

@@ -61,7 +61,7 @@ class Shown:
         """
         logits, values = self.inside.look(image)
         known, best = self._familiar, int(logits.argmax())
-        strange = known.strange(image[None], logits.argmax(keepdims=True))[0] if known else math.nan
+        strange = known.strange(image[None], np.array([best]))[0] if known else math.nan
         where = [self.looked(image, method, best if target is None else target) for method in methods]
         return np.concatenate([[strange], logits, *(value.ravel() for value in (*values, *where))])
 

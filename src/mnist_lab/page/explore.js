@@ -8,26 +8,17 @@ import { fromStrokes, SIDE } from "normalize";
 import { own } from "own";
 import { pad, SIZE } from "pad";
 import { paintInk, roundScale } from "paint";
-import { connect } from "remote";
 import { says } from "says";
 import { testset } from "testset";
 
 const DOT = 0.03 * SIZE; // no drawing is smaller
 const METHODS = ["gradient", "integrated", "occlusion"]; // the quick ones first
 
-// A page of its own: `data` holds the network, or says which runs the server has.
-export async function start(root, data) {
+// A page of its own, with the network of `data` inside.
+export function start(root, data) {
   const place = el("main", { class: "x-page" });
   root.append(place);
-  try {
-    if (data.network) return await mount(place, open(data.network));
-    const [first, second] = data.runs;
-    const engine = await connect(first.key, data.checkpoint);
-    const beside = second && (await connect(second.key, data.checkpoint));
-    return await mount(place, engine, { beside, runs: data.runs, connect });
-  } catch (error) {
-    place.append(el("p", { class: "x-note x-warn", role: "alert" }, error.message));
-  }
+  mount(place, open(data.network));
 }
 
 // Fill `element` with the explorer of `engine`. Options: `beside`, a second engine; `runs`, a list of { key, label },
