@@ -51,6 +51,7 @@ drawn: .venv/installed  ## measure runs on digits that others drew: make drawn R
 pictures: .venv/installed  ## make the pictures of the documentation from real runs (needs chromium)
 	$(BIN)/python tools/lessons.py
 	$(BIN)/python tools/pictures.py
+	$(BIN)/python tools/explore_pictures.py
 
 tensorboard: .venv/installed  ## open the dashboard on outputs/
 	@echo "the story of each run: http://localhost:6006/#custom_scalars"

@@ -10,6 +10,7 @@ written from there, with ``--table`` alone.
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -27,8 +28,8 @@ from mnist_lab.explore.export import export
 from mnist_lab.explore.familiar import digits_of
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
-from browser import Browser
-from speed import KEPT, ROOT, machine
+from browser import Browser  # noqa: E402
+from speed import KEPT, ROOT, machine  # noqa: E402
 
 FIGURES, PAGE = KEPT / "explore.json", ROOT / "docs" / "explore.md"
 BEGIN, END = "<!-- table: written by benchmarks/explore.py -->", "<!-- end of table -->"
@@ -37,6 +38,7 @@ STROKES = 25
 TIMED = """
 (async () => {
   const pad = document.querySelector(".x-pad"), run = document.querySelector(".x-run"), found = [];
+  pad.setPointerCapture = () => {}; // there is no such pointer
   const settled = (what) => new Promise((resolve) => run.addEventListener("settled", function on({ detail }) {
     if (detail !== what) return;
     run.removeEventListener("settled", on);
@@ -50,7 +52,7 @@ TIMED = """
     await settled("nothing");
     const points = [[0.3, 0.25], [0.5, 0.25], [0.7, 0.25], [0.6, 0.5], [0.45, 0.8]];
     send("pointerdown", points[0]);
-    for (const point of points) {
+    for (const point of points.slice(1)) {
       const moved = settled("gradient");
       send("pointermove", point);
       await moved;
@@ -151,19 +153,17 @@ def main() -> None:
                 name = mnist_lab.load(directory).result.name
                 before = kept["rows"].get(name, {})
                 kept["rows"][name] = row(directory, Path(folder), arguments.files, before)
-            kept["machine"] = machine()
+            kept |= {"machine": machine(), "load": f"{os.getloadavg()[1]:.0f} on {os.cpu_count()} cores"}
             FIGURES.write_text(json.dumps(kept, indent=1) + "\n")
             print(name, {key: value for key, value in kept["rows"][name].items() if key != "name"}, flush=True)
-    head = "| network | ms from pen up to all panels, by the server | by the file | the file's kB | its answers that are torch's |"
+    head = "| network | ms from pen up to all panels, by the server | by the file | the file's kB | torch's answers |"
     lines = [head, "|---|" + "---:|" * 4]
     for found in kept["rows"].values():
         times = [spread(found[side]) for side in ("server", "file")]
         same = "" if not found["same"] else f"{found['same'][0]:,} of {found['same'][1]:,}"
         lines.append(f"| {found['name']} | {times[0]} | {times[1]} | {found['bytes'] / 1000:,.0f} | {same} |")
-    lines += [
-        "",
-        f"*Median (fastest to slowest) of {STROKES - 3} digits; {kept['machine']}; headless Chromium on the same cores.*",
-    ]
+    how = f"Median (fastest to slowest) of {STROKES - 3} digits; load {kept['load']}"
+    lines += ["", f"*{how}; {kept['machine']}; headless Chromium on the same cores.*"]
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}")
 

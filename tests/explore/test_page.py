@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ Points = list[tuple[float, float]]
 
 def along(*corners: tuple[float, float], points: int = 12) -> Points:
     """Points on the lines between corners, in parts of the drawing area."""
-    pairs = zip(corners, corners[1:], strict=False)
+    pairs = pairwise(corners)
     return [(a + (c - a) * i / points, b + (d - b) * i / points) for (a, b), (c, d) in pairs for i in range(points + 1)]
 
 
@@ -255,7 +256,7 @@ def test_with_the_keyboard_alone(page: Page) -> None:
     page.until("document.querySelector('.x-run').dataset.settled == 'occlusion'")
     assert page.answers()[0] == "1"
     page.press("Backspace", "Backspace")
-    page.until("document.querySelector('.x-answer').textContent == '–'")
+    page.until("document.querySelector('.x-answer').textContent == '–'")  # noqa: RUF001
     assert page.evaluate("document.querySelector('.x-says .x-note').textContent") == "nothing is drawn there"
 
 

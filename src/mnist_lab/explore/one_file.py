@@ -23,15 +23,15 @@ def one_file(run: Run, which: str = "last") -> str:
     program = Program(run.network(which))
     shown = Shown(run, which)
     *_, testset = shown.testset(MISTAKES)
+    about = shown.about()
     inside = {
-        "info": shown.about() | {"checkpoints": []},
+        "info": about | {"checkpoints": []},
         "operations": program.operations,
         "packed": _text(bytes(program.packed)),
         "familiar": _familiar(run),
         "testset": testset,
     }
-    title = f"mnist_lab: {inside['info']['name']}"
-    return document(title, "explore", {"network": inside}, whole=True)
+    return document(f"mnist_lab: {about['name']}", "explore", {"network": inside}, whole=True)
 
 
 def _familiar(run: Run) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,17 @@ class Shown:
         except UserError:
             return
 
-    def look(self, image: Array) -> Array:
-        """Whether it is unlike the training images (0 or 1, NaN: unknown), ten logits, each step's output: (n,)."""
+    def look(self, image: Array, methods: Sequence[str] = (), target: int | None = None) -> Array:
+        """What the network does with an image (28, 28), one after the other: (n,).
+
+        Whether it is unlike the training images (0 or 1, NaN: unknown), ten logits, each step's output, and where it
+        looked by ``methods`` for the class ``target`` (None: the most probable). Raises ValueError as :meth:`looked`.
+        """
         logits, values = self.inside.look(image)
-        known = self._familiar
-        strange = known.strange(image[None], logits.argmax(keepdims=True))[0] if known else math.nan
-        return np.concatenate([np.array([strange], np.float32), logits, *(value.ravel() for value in values)])
+        known, best = self._familiar, int(logits.argmax())
+        strange = known.strange(image[None], np.array([best]))[0] if known else math.nan
+        where = [self.looked(image, method, best if target is None else target) for method in methods]
+        return np.concatenate([[strange], logits, *(value.ravel() for value in (*values, *where))])
 
     def looked(self, image: Array, method: str, target: int) -> Array:
         """Where it looked for the class ``target``, (28, 28), by one of METHODS. Raises ValueError for others."""

@@ -8,25 +8,17 @@ import { fromStrokes, SIDE } from "normalize";
 import { own } from "own";
 import { pad, SIZE } from "pad";
 import { paintInk, roundScale } from "paint";
-import { connect } from "remote";
 import { says } from "says";
 import { testset } from "testset";
 
 const DOT = 0.03 * SIZE; // no drawing is smaller
+const METHODS = ["gradient", "integrated", "occlusion"]; // the quick ones first
 
-// A page of its own: `data` holds the network, or says which runs the server has.
-export async function start(root, data) {
+// A page of its own, with the network of `data` inside.
+export function start(root, data) {
   const place = el("main", { class: "x-page" });
   root.append(place);
-  try {
-    if (data.network) return await mount(place, open(data.network));
-    const [first, second] = data.runs;
-    const engine = await connect(first.key, data.checkpoint);
-    const beside = second && (await connect(second.key, data.checkpoint));
-    return await mount(place, engine, { beside, runs: data.runs, connect });
-  } catch (error) {
-    place.append(el("p", { class: "x-note x-warn", role: "alert" }, error.message));
-  }
+  mount(place, open(data.network));
 }
 
 // Fill `element` with the explorer of `engine`. Options: `beside`, a second engine; `runs`, a list of { key, label },
@@ -130,22 +122,21 @@ function runView(engine, state, digits) {
       do {
         waiting = false;
         const { image, problem } = state.now();
-        const found = await engine.look(image);
-        result = found;
+        result = await engine.look(image, { target, methods: problem ? [] : METHODS.slice(0, state.up() ? 2 : 1) });
         seen = image;
         about = answer.draw(result, problem, digits);
-        await inside.draw(image, result, state.scales(result));
+        for (const [method, values] of Object.entries(result.looked)) maps.draw(method, values, about);
         state.changed();
       } while (waiting);
     } catch (error) {
       state.fail(error);
     }
     busy = false;
-    explain();
+    explain(result?.looked);
   }
 
-  // Where it looked: the quick answers while one draws, all once the pen is up.
-  async function explain() {
+  // Where it looked: the quick answer while one draws, all once the pen is up. `there`: what is shown already.
+  async function explain(there = {}) {
     asked?.abort();
     if (state.now().problem) {
       maps.clear();
@@ -153,11 +144,13 @@ function runView(engine, state, digits) {
     }
     const { signal } = (asked = new AbortController()), { image } = state.now(), by = about;
     try {
-      for (const method of state.up() ? ["gradient", "integrated", "occlusion"] : ["gradient"]) {
-        maps.old(method);
-        const values = await engine.looked(image, method, by, signal);
-        if (signal.aborted || !values) return;
-        maps.draw(method, values, by);
+      for (const method of METHODS.slice(0, state.up() ? 3 : 1)) {
+        if (!there[method]) {
+          maps.old(method);
+          const values = await engine.looked(image, method, by, signal);
+          if (signal.aborted || !values) return;
+          maps.draw(method, values, by);
+        }
         settle(method);
       }
     } catch (error) {

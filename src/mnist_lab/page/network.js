@@ -24,7 +24,7 @@ export function open(data) {
   function gradient(input, target) {
     const tape = [];
     forward(own, { shape: [1, 28, 28], data: input }, tape);
-    return backward(own, tape, Float32Array.from({ length: 10 }, (_, i) => (i === target ? 1 : 0)));
+    return backward(own, tape, oneHot(target));
   }
 
   const logit = (input, target) => forward(own, { shape: [1, 28, 28], data: input }).data[target];
@@ -32,10 +32,12 @@ export function open(data) {
   return {
     info: data.info,
 
-    async look(image) {
-      const { logits, steps } = run(image);
-      const strange = known ? known(image, logits.indexOf(Math.max(...logits))) : null;
-      return { logits, probabilities: softmax(logits), strange, values: steps.map((step) => step.output.data) };
+    // Of the methods the gradient comes at once: its forward pass is made already.
+    async look(image, { target = null, methods = [] } = {}) {
+      const { logits, steps, tape } = run(image), best = logits.indexOf(Math.max(...logits));
+      const there = methods.includes("gradient") ? { gradient: backward(own, tape, oneHot(target ?? best)) } : {};
+      const values = steps.map((step) => step.output.data);
+      return { logits, probabilities: softmax(logits), strange: known ? known(image, best) : null, values, looked: there };
     },
 
     async unit(image, step, index) {
@@ -83,6 +85,8 @@ export function open(data) {
     testset: async () => withImages(data.testset),
   };
 }
+
+const oneHot = (target) => Float32Array.from({ length: 10 }, (_, i) => (i === target ? 1 : 0));
 
 const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 

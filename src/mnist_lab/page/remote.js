@@ -20,12 +20,13 @@ export async function connect(run, checkpoint = "last") {
   return {
     info,
 
-    async look(image, signal) {
-      const all = await numbers("look", { image, signal });
-      const logits = all.subarray(1, 11);
-      let begin = 11;
-      const values = sizes.map((size) => all.subarray(begin, (begin += size)));
-      return { logits, probabilities: softmax(logits), strange: Number.isNaN(all[0]) ? null : all[0] > 0, values };
+    async look(image, { target = null, methods = [], signal } = {}) {
+      const all = await numbers("look", { image, signal, methods: methods.join(), ...(target === null ? {} : { target }) });
+      let begin = 0;
+      const next = (size) => all.subarray(begin, (begin += size));
+      const [[strange], logits, values] = [next(1), next(10), sizes.map(next)];
+      const there = Object.fromEntries(methods.map((method) => [method, next(784)]));
+      return { logits, probabilities: softmax(logits), strange: Number.isNaN(strange) ? null : strange > 0, values, looked: there };
     },
 
     async unit(image, step, index, signal) {
