@@ -136,7 +136,7 @@ class Slurm(JobLauncher):
         words += ["ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,exit_code:|"]
         rows = [line.split("|") for line in (slurm("squeue", *words) if first else "").splitlines()]
         return {  # where a job was submitted several times, the last
-            first[array] + int(task): State(f"{array}_{task}", name, reason, int(status))
+            first[array] + int(task): State(f"{array}_{task}", name, reason, int(status) if status.isdigit() else 0)
             for array, task, name, reason, status, *_ in sorted(rows, key=lambda row: int(row[0]))
             if array in first and task.isdigit()
         }
