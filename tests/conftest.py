@@ -20,6 +20,9 @@ import started
 
 import mnist_lab
 
+for name in [name for name in os.environ if name.startswith("SLURM_")]:  # as outside of Slurm's jobs
+    del os.environ[name]
+os.environ["SLURM_CONF"] = os.devnull  # and no test submits to somebody's cluster
 ROOT = Path(__file__).parents[1]
 REAL_DATA = Path(os.environ.pop("MNIST_LAB_DATA", ROOT / "data"))  # for the one test that wants it
 

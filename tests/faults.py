@@ -81,7 +81,10 @@ def last(directory: Path) -> dict[str, torch.Tensor]:
 
 
 def kills(folder: Path, count: int, chance: random.Random) -> str:
-    """One run stopped ``count`` times at random moments, by three signals in turn, each time going on."""
+    """One run stopped ``count`` times at random moments, by three signals in turn, each time going on.
+
+    SIGTERM comes again and again until the run has ended.
+    """
     directory, ends = folder / "killed", Counter[str]()
     for i in range(count):
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[i % 3]
@@ -97,6 +100,9 @@ def kills(folder: Path, count: int, chance: random.Random) -> str:
             time.sleep(0.05)
         time.sleep(chance.uniform(0, 0.5))
         process.send_signal(number)
+        while number == signal.SIGTERM and process.poll() is None:  # Slurm and others send several for one stop
+            time.sleep(0.01)
+            process.send_signal(number)
         out, err = process.communicate(timeout=60)
         assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number], out + err
         assert "Traceback" not in out + err
@@ -462,7 +468,7 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
-    "a run stopped by a signal at a random moment": Fault(kills, 50, 1),
+    "a run stopped by a signal at a random moment": Fault(kills, 50, 2),
     "a disk that fills up": Fault(full_disks, 20, 0),
     "a damaged checkpoint": Fault(damaged_checkpoints, 200, 20),
     "a damaged data file": Fault(damaged_data, 200, 20),

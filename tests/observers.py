@@ -1,5 +1,6 @@
 """Callbacks for runs in processes of their own, which have this folder on their path."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,14 @@ class Draws(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         with (Path(trainer.default_root_dir) / f"drawn{trainer.global_rank}").open("a") as file:
             file.write(f"{torch.rand(1).item()!r}\n")
+
+
+class Slow(pl.Callback):
+    """Makes each step take at least so long, without using the machine; touches the file slow before."""
+
+    def __init__(self, seconds: float = 0.005):
+        self.seconds = seconds
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        (Path(trainer.default_root_dir) / "slow").touch()
+        time.sleep(self.seconds)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import faults
 import filelock
 import mirror
 import pytest
@@ -309,3 +310,18 @@ def test_a_run_goes_on_with_another_number_of_threads(lab: Lab) -> None:
     assert run.result.provenance["threads"] == 2
     for ours, theirs in zip(run.network().parameters(), whole.network().parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    slow = ["+callbacks.slow={_target_: observers.Slow, seconds: 600}", "hydra.run.dir=run"]
+    process = faults.start(*SMALL, *slow, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "slow").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):  # it would finish the step
+        process.wait(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130

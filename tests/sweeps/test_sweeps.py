@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 from mnist_lab.runs.directory import register_resolvers
 from mnist_lab.runs.run import find_checkpoint
 from mnist_lab.sweeps import study
+from mnist_lab.sweeps.slurm import Slurm
 
 SMALL = ["data=fake", "model=softmax", "optim=sgd", "trainer=debug", "logger=none", "sweep.page=false"]
 SEARCH = ["--multirun", "hydra/sweeper=optuna", *SMALL, "hydra.sweep.dir=sweep"]
@@ -37,22 +38,16 @@ def found(folder: Path) -> dict[int, dict[str, Any]]:
     return {int(path.parent.name.split("-")[0]): json.loads(path.read_text()) for path in paths}
 
 
-def check_cores(job: dict[str, Any]) -> None:
-    """Two jobs at once divide the cores between them."""
-    assert job["provenance"]["threads"] == max(len(os.sched_getaffinity(0)) // 2, 1)
-
-
-def test_jobs_each_in_a_process_of_its_own(train: Train, tmp_path: Path) -> None:
-    options = ["hydra/launcher=local_cluster", "hydra.launcher.jobs=2", "hydra.sweep.dir=sweep"]
+def test_jobs_side_by_side_divide_the_cores(train: Train, tmp_path: Path) -> None:
+    options = ["hydra/launcher=joblib", "hydra.launcher.jobs=2", "hydra.sweep.dir=sweep"]
     run = train("--multirun", *SMALL, *options, "seed=0,1", env={"OMP_NUM_THREADS": ""})
     assert run.code == 0, run.err
     jobs = found(tmp_path / "sweep")
     assert [(jobs[number]["status"], jobs[number]["seed"]) for number in range(2)] == [("done", 0), ("done", 1)]
-    check_cores(jobs[0])
+    assert jobs[0]["provenance"]["threads"] == max(len(os.sched_getaffinity(0)) // 2, 1)
 
 
-# Submitit waits 15 seconds for the result of a process that is gone.
-@pytest.mark.parametrize("launcher", ["plain", "joblib", pytest.param("local_cluster", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", ["plain", "joblib"])
 def test_a_job_that_is_killed_fails_alone(launcher: str, train: Train, tmp_path: Path) -> None:
     run = train(
         "--multirun", *SMALL, f"hydra/launcher={launcher}", "hydra.launcher.jobs=1", "hydra.sweep.dir=sweep", DIES
@@ -61,7 +56,7 @@ def test_a_job_that_is_killed_fails_alone(launcher: str, train: Train, tmp_path:
     killed, other = (found(tmp_path / "sweep")[number] for number in range(2))
     assert (killed["status"], other["status"]) == ("failed", "done")
     assert killed["settings"] == other["settings"]  # what was recorded before is kept
-    said = "the process of the job is gone" if launcher == "local_cluster" else "killed by signal SIGABRT"
+    said = "killed by signal SIGABRT"
     assert said in killed["error"]
     lines = run.out.splitlines()
     assert lines[1].startswith(f"job 1 of 2: sweep/0-softmax: {said}")
@@ -191,7 +186,10 @@ def test_a_job_that_was_killed_goes_on_from_its_checkpoint(train: Train, lab: La
 
 @pytest.mark.parametrize(("options", "said"), [
     (["sweep.resume=nothing"], "sweep.resume=nothing: is not the directory of a sweep"),
-    (["hydra/launcher=slurm"], "hydra/launcher=slurm: Could not detect"),
+    (["hydra/launcher=slurm", "hydra.launcher.timeout_min=soon"], "timeout_min=soon: must be at least 1, a whole num"),
+    (["hydra/launcher=slurm", "hydra.launcher.mem_gb=0"], "hydra.launcher.mem_gb=0: must be at least 0.001"),
+    (["hydra/launcher=slurm", "hydra.launcher.setup=[7]"], "hydra.launcher.setup: 7 is not a line of text"),
+    (["hydra/launcher=slurm", "hydra.launcher.additional_parameters='a b'"], "'a b' is no option of sbatch"),
     (["hydra/launcher=joblib", "hydra.launcher.jobs=-1"], "hydra.launcher.jobs=-1: must be at least 1"),
     (["hydra/sweeper=optuna"], "nothing to search"),
     (["hydra/sweeper=optuna", "hydra.sweeper.sampler=tpee"], "hydra.sweeper.sampler=tpee: did you mean tpe?"),
@@ -211,7 +209,6 @@ def test_one_line_for_a_mistake(options: list[str], said: str, train: Train) -> 
 
 
 @pytest.mark.parametrize(("module", "extra", "option"), [
-    ("submitit", "slurm", "hydra/launcher=local_cluster"),
     ("optuna", "hpo", "hydra/sweeper=optuna"),
 ])  # fmt: skip
 def test_a_missing_extra_is_named(module: str, extra: str, option: str, train: Train, tmp_path: Path) -> None:
@@ -226,24 +223,32 @@ def test_sweep_resume_is_for_sweeps(train: Train, tmp_path: Path) -> None:
     assert "resume=<run directory>" in train(*SMALL, "sweep.resume=.").message
 
 
-def test_slurm_gets_what_the_config_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from mnist_lab.sweeps.launchers import Slurm
+def test_where_there_is_no_slurm(train: Train, tmp_path: Path) -> None:
+    run = train("--multirun", *SMALL, "hydra/launcher=slurm", env={"PATH": str(tmp_path)})
+    assert run.code == 1
+    assert "error: hydra/launcher=slurm: there is no scontrol here" in run.err
 
-    (tmp_path / "srun").write_text("#!/bin/sh\n")
-    (tmp_path / "srun").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+def test_slurm_gets_what_the_config_says(tmp_path: Path) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         register_resolvers()
-        options = ["partition=gpu", "gpus_per_node=2", "timeout_min=90", "additional_parameters=['mail-user=me@here']"]
+        options = [
+            "partition=gpu",
+            "gpus_per_node=2",
+            "timeout_min=90",
+            "setup='module load cuda'",
+            "python='in lab python'",
+        ]
+        options += ["additional_parameters=[exclusive,'mail-user=me@here']"]
         overrides = ["hydra/launcher=slurm", *(f"hydra.launcher.{option}" for option in options)]
         config = compose("config", overrides, return_hydra_config=True)
     config.hydra.launcher.folder = str(tmp_path / "jobs")  # Hydra would fill in the sweep's
     launcher = Plugins.instance()._instantiate(config.hydra.launcher)
     assert isinstance(launcher, Slurm)
-    executor = launcher.executor()
-    script = executor._executor._make_submission_file_text("command", "uid")
-    for line in ("partition=gpu", "gpus-per-node=2", "time=90", "mail-user=me@here", "mem=4GB", "cpus-per-task=2"):
-        assert f"#SBATCH --{line}\n" in script
+    wanted = ["partition=gpu", "gpus-per-node=2", "time=90", "mail-user=me@here", "mem=4096M", "cpus-per-task=2"]
+    assert {f"--{option}" for option in [*wanted, "exclusive", "signal=B:USR2@90"]} <= {*launcher.options}
+    lines = launcher.script(tmp_path / "jobs.pkl").splitlines()
+    assert lines[2:] == ["module load cuda", f"exec in lab python -m mnist_lab.sweeps.allocation {tmp_path}/jobs.pkl"]
 
 
 SPACES = [LR, "model=softmax,mlp_relu", "data.batch_size=range(20, 101, step=20)"]

@@ -45,7 +45,7 @@ class _Service:
 
         def open_network(key: str, checkpoint: str) -> "Shown":
             path = checkpoint_path(find_run(key).directory, checkpoint)
-            return read(key, checkpoint, path.stat().st_mtime_ns if path.exists() else 0)  # a run that trains saves anew
+            return read(key, checkpoint, path.stat().st_mtime_ns if path.exists() else 0)  # training saves anew
 
         self.open_network = open_network
 

@@ -39,8 +39,6 @@ class Launch:
 def register_resolvers() -> None:
     """Let the next config say ``${run_name:}``, ``${run_dir:}`` and ``${sweep_dir:}``."""
     stamp = f"{datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"  # the same at every look, and no other run's
-    if int(os.environ.get("SLURM_NTASKS") or 1) > 1:  # the processes that Slurm starts for one training share theirs
-        stamp = os.environ["SLURM_JOB_ID"]
 
     def sweep_dir(before: str | None) -> str:
         if before and not (Path(before) / "multirun.yaml").exists():

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from filelock import Timeout
 from hydra import compose, initialize_config_dir
@@ -40,7 +41,7 @@ def run(cfg: DictConfig) -> float | None:
     """
     open_console()  # again, in the processes that a launcher starts
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # like Ctrl-C: say so in the result
+        signal.signal(signal.SIGTERM, _stop)
     first = int(os.environ.setdefault("MNIST_LAB_FIRST", str(os.getpid())))  # inherited by those it starts
     if not experiment.is_rank_zero():
         logging.getLogger().setLevel(logging.ERROR)
@@ -126,6 +127,8 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         log.info(f"pruned: {pruned}")
         raise
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
+        if not launch.in_process:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # again, where Lightning has put the handler back
         ended = replace(ended, status="interrupted") if ended.status == "running" else before
         go_on = f"go on with: {command(run_dir)}"
         log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
@@ -141,6 +144,12 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         if leads:
             ended.write(run_dir)
     return ended
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End the program as Ctrl-C does, which says so in the result. Several SIGTERMs, as from Slurm, are one stop."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 @contextlib.contextmanager

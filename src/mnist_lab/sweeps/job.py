@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import Pruned, UserError
 from mnist_lab.runs.directory import CONFIG, MAY_CHANGE, checkpoint_path
-from mnist_lab.runs.result import FILE
+from mnist_lab.runs.result import FILE, Result
 from mnist_lab.runs.run import read_result
 
 log = logging.getLogger(__name__)
@@ -42,17 +42,10 @@ class SweepJob:
         for handler in logging.getLogger().handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(self._is_news)
-        if (run_dir / FILE).exists() or (run_dir / CONFIG).exists():
-            try:
-                before = read_result(run_dir)
-            except UserError as error:
-                log.warning(f"{error}; the job runs again")
-            else:
-                if before.settings:  # none: it died before it began
-                    _check_same_settings(run_dir, before.settings, flatten_config(cfg))
-                if before.status in ("done", "pruned"):
-                    return before.best_val_accuracy
-                cfg.resume = str(run_dir) if checkpoint_path(run_dir, "last").exists() else None
+        if before := earlier_result(cfg, run_dir):
+            if before.status in ("done", "pruned"):
+                return before.best_val_accuracy
+            cfg.resume = str(run_dir) if checkpoint_path(run_dir, "last").exists() else None
         try:
             return self.task_function(cfg)
         except Pruned:
@@ -63,6 +56,23 @@ class SweepJob:
         news = record.levelno >= logging.WARNING and record.name != _LIFECYCLE and said not in self._warnings
         self._warnings.add(said)
         return news
+
+
+def earlier_result(cfg: DictConfig, run_dir: Path) -> Result | None:
+    """What an earlier start of the job ``cfg`` has left in ``run_dir``; None where that is nothing that can be read.
+
+    Raises UserError where a run of other settings lies there.
+    """
+    if not (run_dir / FILE).exists() and not (run_dir / CONFIG).exists():
+        return None
+    try:
+        before = read_result(run_dir)
+    except UserError as error:
+        log.warning(f"{error}; the job runs again")
+        return None
+    if before.settings:  # none: it died before it began
+        _check_same_settings(run_dir, before.settings, flatten_config(cfg))
+    return before
 
 
 def _check_same_settings(run_dir: Path, then: dict[str, Any], now: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Launchers that run the jobs of a sweep: one after another or side by side on this machine, or on a cluster by Slurm.
+"""Launchers that run the jobs of a sweep on this machine: one after another, or side by side.
 
 A job that is killed (out of memory, out of time, a crash in a library) fails alone: the others go on, and its
 ``result.json`` says so.
@@ -6,7 +6,6 @@ A job that is killed (out of memory, out of time, a crash in a library) fails al
 
 import atexit
 import contextlib
-import importlib
 import logging
 import multiprocessing
 import os
@@ -15,7 +14,6 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,11 +24,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_lab.errors import UserError, describe, require_extra, short_path
-from mnist_lab.runs.directory import register_resolvers
+from mnist_lab.config import flatten_config
+from mnist_lab.errors import UserError, describe, short_path
+from mnist_lab.runs.directory import register_resolvers, run_name
 from mnist_lab.runs.processes import usable_cores, when_orphaned
 from mnist_lab.runs.result import FILE, Result
-from mnist_lab.sweeps import at_least_one
+from mnist_lab.sweeps import at_least
 from mnist_lab.sweeps.job import SweepJob, train
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,7 @@ class JobLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         self._began, self._trained = time.time(), 0  # jobs that this sweep has run, not found done
+        self._directories = dict[int, Path]()  # to compose a config takes a tenth of a second
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, numbered from ``initial_job_idx``; their returns, in order."""
@@ -65,11 +65,7 @@ class JobLauncher(Launcher):
 
     def __call__(self, job: Job) -> JobReturn:
         """Run one job, in the process that was started for it."""
-        Singleton.set_state(self._state)
-        if not self._state["omegaconf_resolvers"]:
-            OmegaConf.clear_resolvers()  # but for OmegaConf's own
-        setup_globals()
-        register_resolvers()
+        self.enter_process()
         returned = run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
@@ -79,10 +75,23 @@ class JobLauncher(Launcher):
         )
         if returned.status == JobStatus.FAILED:  # as an error that every process can read
             error = returned._return_value
-            directory, said = self._directory(job), describe(error) or repr(error)
+            directory, said = self.directory(job), describe(error) or repr(error)
             returned.return_value = UserError(said if said.startswith(str(directory)) else f"{directory}: {said}")
         returned.cfg = None  # nobody needs it, and it takes time to send
         return returned
+
+    def enter_process(self) -> None:
+        """Make a process that was started for jobs one of Hydra's."""
+        Singleton.set_state(self._state)
+        if not self._state["omegaconf_resolvers"]:
+            OmegaConf.clear_resolvers()  # but for OmegaConf's own
+        setup_globals()
+        register_resolvers()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a process that is not forked gets: no functions, which cannot be sent; it has its own."""
+        state = self._state | {"omegaconf_resolvers": {}}
+        return vars(self) | {"task_function": SweepJob(train), "_state": state}
 
     def _config(self, job: Job) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, job[1])
@@ -90,18 +99,36 @@ class JobLauncher(Launcher):
             config.hydra.job.num = config.hydra.job.id = job[0]
         return config
 
-    def _directory(self, job: Job) -> Path:
-        sweep = self._config(job).hydra.sweep
-        return Path(sweep.dir, sweep.subdir)
+    def _run_config(self, job: Job) -> DictConfig:
+        """What ``train.py`` gets of the config."""
+        config = self._config(job)
+        with open_dict(config):
+            del config["hydra"]
+        return config
 
-    def _tell(self, job: Job, returned: JobReturn) -> JobReturn:
-        """Log how ``job`` ended, how many have, and how long the others will take at the pace of those before."""
+    def directory(self, job: Job) -> Path:
+        """Where the run of ``job`` lies."""
+        if job[0] not in self._directories:
+            sweep = self._config(job).hydra.sweep
+            self._directories[job[0]] = Path(sweep.dir, sweep.subdir)
+        return self._directories[job[0]]
+
+    def _done(self, job: Job) -> JobReturn:
+        """What Hydra gets of a job whose directory says that it is done."""
+        run_dir = self.directory(job)
+        hydra = OmegaConf.create({"hydra": {"runtime": {"output_dir": str(run_dir)}}})
+        returned = JobReturn(overrides=job[1], hydra_cfg=hydra, status=JobStatus.COMPLETED)
+        returned.return_value = recorded(run_dir).best_val_accuracy
+        return returned
+
+    def _tell(self, returned: JobReturn) -> JobReturn:
+        """Log how a job ended, how many have, and how long the others will take at the pace of those before."""
         self.ended += 1
         said, level = str(returned._return_value), logging.ERROR
         if returned.status != JobStatus.FAILED and returned.hydra_cfg is not None:
             directory, level = Path(returned.hydra_cfg.hydra.runtime.output_dir), logging.INFO
             before = (directory / FILE).exists() and (directory / FILE).stat().st_mtime < self._began
-            result = _recorded(directory)
+            result = recorded(directory)
             reached = {"validation": result.val_accuracy, "test": result.test_accuracy}
             numbers = [f", {name} {value:.2%}" for name, value in reached.items() if value is not None]
             said = f"{short_path(directory)}: {result.status}{' before' if before else ''}{''.join(numbers)}"
@@ -114,8 +141,12 @@ class JobLauncher(Launcher):
 
     def _killed(self, job: Job, how: str, status: str = "failed") -> JobReturn:
         """Record that the process of a job is gone: in its result.json, and as its return."""
-        directory = self._directory(job)
-        result = _recorded(directory)
+        directory = self.directory(job)
+        result = recorded(directory)
+        if not result.settings:  # it had not begun
+            choices, config = self._config(job).hydra.runtime.choices, self._run_config(job)
+            result.name, result.model, result.seed = run_name(config, choices), choices.get("model"), config.seed
+            result.settings = flatten_config(config)
         if result.status == "running":  # it was not left the time to say it itself
             result.status, result.error = status, how
             directory.mkdir(parents=True, exist_ok=True)
@@ -125,7 +156,7 @@ class JobLauncher(Launcher):
         return failed
 
 
-def _recorded(directory: Path) -> Result:
+def recorded(directory: Path) -> Result:
     """The result in ``directory``; one without values where the job had not begun, or its record is damaged."""
     with contextlib.suppress(UserError):
         return Result.read(directory)
@@ -180,15 +211,13 @@ class Workers(JobLauncher):
                         self._idle.append(worker)
                     except (EOFError, OSError):
                         returned = self._died(worker, job, bool(stops))
-                    returns[job[0]] = returned if stops else self._tell(job, returned)
+                    returns[job[0]] = returned if stops else self._tell(returned)
         if stops:
             sys.exit(128 + stops[0])
         return returns
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a process that is not forked gets: no functions, which cannot be sent; it has its own."""
-        state = self._state | {"omegaconf_resolvers": {}}
-        return vars(self) | {"task_function": SweepJob(train), "_state": state, "_idle": [], "_busy": {}}
+        return super().__getstate__() | {"_idle": [], "_busy": {}}
 
     def _start(self) -> Worker:
         # A fork is the fastest, and safe before torch has threads, which this process never loads.
@@ -255,69 +284,6 @@ class Workers(JobLauncher):
 def _divide_cores(jobs: int | None) -> int:
     """How many jobs run at once (None: one a core). Divides the cores between them, unless OMP_NUM_THREADS is set."""
     cores = usable_cores()
-    jobs = at_least_one("hydra.launcher.jobs", jobs or cores)
+    jobs = at_least("hydra.launcher.jobs", jobs or cores)
     os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(cores // jobs, 1))
     return jobs
-
-
-def _result_of(launcher: JobLauncher, job: Job, handle: Any) -> JobReturn:
-    """Wait for what submitit returns for ``job``."""
-    try:
-        returned: JobReturn = handle.results()[0]
-    except Exception as error:  # submitit has several for a job that vanished
-        how = f"the process of the job is gone, killed or out of memory or time ({type(error).__name__})"
-        returned = launcher._killed(job, how)
-    return launcher._tell(job, returned)
-
-
-class LocalCluster(JobLauncher):
-    """Runs ``jobs`` at once (null: one a core), each in a process of its own that submitit starts and watches."""
-
-    def __init__(self, folder: str, jobs: int | None = None, timeout_min: int = 1440):
-        require_extra("submitit", "slurm", "hydra/launcher=local_cluster")
-        self.folder, self.jobs = folder, _divide_cores(jobs)
-        self.timeout_min = at_least_one("hydra.launcher.timeout_min", timeout_min)
-
-    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
-        executor = importlib.import_module("submitit").AutoExecutor(folder=self.folder, cluster="local")
-        executor.update_parameters(timeout_min=self.timeout_min)
-        threads = ThreadPoolExecutor(self.jobs)
-        try:
-            returns = threads.map(lambda job: _result_of(self, job, executor.submit(self, job)), jobs)
-            return {job[0]: returned for job, returned in zip(jobs, returns, strict=True)}
-        finally:
-            threads.shutdown(cancel_futures=True)  # after Ctrl-C, which the jobs under way have heard too
-
-
-class Slurm(JobLauncher):
-    """Submits a Slurm job array. A preempted job goes on from its last checkpoint.
-
-    conf/hydra/launcher/slurm.yaml has the ``options``, by the names that submitit gives them.
-    """
-
-    def __init__(self, folder: str, additional_parameters: Sequence[str], setup: Sequence[str], **options: Any):
-        require_extra("submitit", "slurm", "hydra/launcher=slurm")
-        self.folder = folder
-        options["additional_parameters"] = dict(one.split("=", 1) for one in additional_parameters) or None
-        options["setup"] = list(setup) or None
-        self.options = {f"slurm_{name}": value for name, value in options.items()}
-
-    def executor(self) -> Any:
-        """Submitit's executor with the options of the config. Raises UserError where there is no Slurm."""
-        try:
-            executor = importlib.import_module("submitit").AutoExecutor(folder=self.folder, cluster="slurm")
-        except RuntimeError as error:
-            raise UserError(
-                f"hydra/launcher=slurm: {error}; run this where sbatch is, or take hydra/launcher=local_cluster"
-            ) from error
-        executor.update_parameters(name="mnist_lab", **self.options)
-        return executor
-
-    def _launch(self, jobs: list[Job]) -> dict[int, JobReturn]:
-        submitted = self.executor().map_array(self, jobs)
-        log.info(f"{len(jobs)} jobs submitted as {submitted[0].job_id.partition('_')[0]}; output in {self.folder}")
-        return {job[0]: _result_of(self, job, handle) for job, handle in zip(jobs, submitted, strict=True)}
-
-    def checkpoint(self, job: Job) -> Any:
-        """Tell submitit what to run after a job was preempted: the same job, which goes on from its checkpoint."""
-        return importlib.import_module("submitit").helpers.DelayedSubmission(self, job)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from omegaconf import DictConfig
 
 from mnist_lab.errors import UserError, did_you_mean
-from mnist_lab.sweeps import at_least_one
+from mnist_lab.sweeps import at_least
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -92,6 +92,6 @@ def check(sweeper: DictConfig) -> None:
     if len(sweeper.objectives) > 1 and sweeper.pruner != "none":
         raise UserError(f"hydra.sweeper.pruner={sweeper.pruner}: needs a single objective; with several, take none")
     for key in ("trials", "jobs"):
-        at_least_one(f"hydra.sweeper.{key}", sweeper[key])
+        at_least(f"hydra.sweeper.{key}", sweeper[key])
     if not 0 <= sweeper.max_failed <= 1:
         raise UserError(f"hydra.sweeper.max_failed={sweeper.max_failed}: must be a fraction from 0 to 1")

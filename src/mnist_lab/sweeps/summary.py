@@ -4,17 +4,16 @@ import argparse
 import contextlib
 import csv
 import json
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from mnist_lab.errors import UserError, short_path
+from mnist_lab.errors import UserError
 from mnist_lab.runs.directory import find_run
 from mnist_lab.runs.result import FILE
-from mnist_lab.sweeps import report, report_page
+from mnist_lab.sweeps import command_again, report, report_page
 
 
 @contextlib.contextmanager
@@ -41,9 +40,7 @@ def summary(config: DictConfig) -> Iterator[None]:
             except (UserError, OSError) as error:  # a full disk
                 print(f"\n{error}", file=sys.stderr)
             if not complete:
-                words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
-                again = shlex.join(["python", short_path(Path(sys.argv[0])), *words, f"sweep.resume={folder}"])
-                print(f"go on with what is missing or failed: {again}", flush=True)
+                print(f"go on with what is missing or failed: {command_again(folder)}", flush=True)
 
 
 def main(words: list[str] | None = None) -> None:
