@@ -29,6 +29,7 @@ import mnist_lab
 from mnist_lab.view import pictures, recorder
 from mnist_lab.view.recorder import Distribution
 from mnist_lab.view.recording import LEVELS, Frames, FrameWriter, Recording, encode
+from mnist_lab.view.server import Runs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 RECORD = ("view=file", "view.every_n_seconds=0", "view.max_overhead=1", "view.pictures=5", "logger=none")
@@ -562,6 +563,8 @@ def test_the_jobs_of_a_sweep_share_a_page(tmp_path: Path) -> None:
     assert len(addresses) == 1
     assert all(FAILED not in log.read_text() for log in tmp_path.glob("outputs/**/train.log"))
     assert len(list(tmp_path.glob("outputs/**/view/frames"))) == 2
+    about = Runs(tmp_path / "outputs", []).about
+    assert [(run["sweep"], run["jobs"], run["state"]) for run in about.values()] == [("one", 2, "done")] * 2
     eventually(lambda: not viewers(tmp_path), "the page's process stays")
 
 

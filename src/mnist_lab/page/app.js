@@ -197,12 +197,13 @@ class App {
     const counts = new Map();
     for (const [, run] of runs) counts.set(run.state, (counts.get(run.state) ?? 0) + 1);
     const done = counts.get("done") ?? 0;
+    const total = Math.max(runs[0][1].jobs ?? 0, runs.length);
     const others = [...counts].filter(([state]) => state !== "done").map(([state, times]) => `${times} ${state}`);
     const open = runs.some(([id]) => this.ids.includes(id)) || runs.some(([, run]) => run.state === "running");
     const all = runs.map(([id]) => id).slice(0, 40);
     return el("details", { class: "sweep", open },
-      el("summary", {}, `sweep ${name}: ${done} of ${runs.length} done${others.length ? `, ${others.join(", ")}` : ""}`,
-        el("progress", { max: runs.length, value: runs.filter(([, run]) => ENDED.has(run.state)).length, "aria-label": "runs that ended" })),
+      el("summary", {}, `sweep ${name}: ${done} of ${total} done${others.length ? `, ${others.join(", ")}` : ""}`,
+        el("progress", { max: total, value: runs.filter(([, run]) => ENDED.has(run.state)).length, "aria-label": "runs that ended" })),
       el("button", { type: "button", onclick: () => this.choose(all) }, "compare all"),
       runs.map(([id, run]) => this.item(id, run)));
   }

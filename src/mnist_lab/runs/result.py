@@ -13,6 +13,7 @@ from mnist_lab.errors import UserError, short_path
 from mnist_lab.runs.atomic import atomic_write
 
 FILE = "result.json"
+JOBS = "jobs"  # in the folder of a sweep: how many runs it will have
 _ALWAYS = ("val_accuracy", "best_val_accuracy", "best_step")  # written as null too, once a run has trained
 
 

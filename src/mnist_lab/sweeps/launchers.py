@@ -28,7 +28,7 @@ from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError, describe, short_path
 from mnist_lab.runs.directory import register_resolvers, run_name
 from mnist_lab.runs.processes import usable_cores, when_orphaned
-from mnist_lab.runs.result import FILE, Result
+from mnist_lab.runs.result import FILE, JOBS, Result
 from mnist_lab.sweeps import at_least
 from mnist_lab.sweeps.job import SweepJob, train
 
@@ -55,7 +55,10 @@ class JobLauncher(Launcher):
         self._state = Singleton.get_state()
         self.total = self.total or len(job_overrides)
         if not self.ended:
-            log.info(f"{self.total} jobs, results in {self.config.hydra.sweep.dir}")
+            folder = Path(self.config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / JOBS).write_text(f"{self.total}\n", encoding="utf-8")
+            log.info(f"{self.total} jobs, results in {folder}")
         returns = self._launch([(number, list(words)) for number, words in enumerate(job_overrides, initial_job_idx)])
         return [returns[number] for number in sorted(returns)]
 

@@ -24,7 +24,7 @@ from mnist_lab.errors import UserError
 from mnist_lab.explore import handlers as explore
 from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.result import FILE as RESULT
-from mnist_lab.runs.result import Result
+from mnist_lab.runs.result import JOBS, Result
 from mnist_lab.runs.run import Run, state
 from mnist_lab.view import backends
 from mnist_lab.view.recording import Frames, digits_path
@@ -98,12 +98,15 @@ class Runs:
         except (OSError, ValueError):
             started = 0.0
         known = {name: value for name in _TOLD if (value := getattr(result, name)) is not None}
-        in_sweep = path.parent.name if path.parent.parent.name == "sweeps" else None
+        jobs = None
+        with contextlib.suppress(OSError, ValueError):
+            jobs = int((path.parent / JOBS).read_text(encoding="utf-8"))
         return known | {
             "name": result.name or path.name,
             "state": state(path, result),
             "started": started,
-            "sweep": in_sweep,
+            "sweep": path.parent.name if jobs else None,
+            "jobs": jobs,
             "max_steps": result.settings.get("trainer.max_steps"),
             "settings": result.settings,
             "recorded": (path / "view" / "frames").exists(),
