@@ -26,6 +26,7 @@ export class Live {
     this.playing = false; // of a replay
     this.speed = 10;
     this.panels = ALL;
+    this.offered = new Set(); // curves that were hidden once, until somebody wants them
     this.build(root, onpick);
     source.listeners.add(() => this.soon());
     addEventListener("keydown", (event) => this.key(event));
@@ -264,9 +265,10 @@ export class Live {
       } else {
         groups.forEach(({ label, ids: members }, i) => {
           const recordings = members.map((id) => this.source.recording(id)).filter(Boolean);
-          if (groups.length < 4) {
-            add(recordings.map((one) => one.curve(`train_${kind}`)), { name: `${label}: training batch`, color: series(i), width: 0.5, dash: "1 4" });
-          }
+          const training = `${label}: training batch`; // noisy: there for those who ask for it in the legend
+          if (!this.offered.has(panel + training)) this.charts[panel].hidden.add(training);
+          this.offered.add(panel + training);
+          if (groups.length < 4) add(recordings.map((one) => one.curve(`train_${kind}`)), { name: training, color: series(i), width: 0.5, dash: "1 4" });
           const curves = recordings.map((one) => one.curve(`${one.part ?? "val"}_${kind}`));
           const mark = members.length === 1 ? this.markOf(members[0]) : undefined;
           add(curves, { name: `${label}: ${PARTS[recordings[0]?.part ?? "val"]}`, color: series(i), mark });
