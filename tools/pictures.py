@@ -117,7 +117,7 @@ def view(chromium: str) -> None:
             subprocess.run([*command, *options], cwd=ROOT, check=True)
     early = ["Home", "PageDown", *["ArrowRight"] * 5]  # when there are still mistakes to show
     shots: list[tuple[list[Path], str, tuple[int, int, float], list[str]]] = [
-        ([strided], "view", (1440, 900, 1), ["Home", "PageDown", "PageDown", "PageDown"]),
+        ([strided], "view", (1440, 900, 1), ["l", "Home", *["PageDown"] * 7]),
         ([strided], "view_digits", (1440, 760, 1), [*early, "9"]),
         ([strided], "view_phone", (375, 800, 2), early),
         (list(runs), "view_two_runs", (1440, 760, 1), ["7"]),

@@ -394,6 +394,10 @@ def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
     page.press("ArrowRight", "ArrowRight")
     page.press("PageDown", "PageDown")
     page.waits_for(".live-values", "step 11 ")
+    page.press("l", "KeyL")
+    ticks = "[...document.querySelectorAll('.panel-1 .x.tick')].map((tick) => tick.textContent)"
+    eventually(lambda: page.evaluate(ticks) == ["1", "2", "5", "10", "20"], "steps are not logarithmic")
+    page.press("l", "KeyL")
     page.press(" ", "Space")
     page.waits_for(".live-values", "step 40")  # it has played to the end
     label = "document.querySelector('.panel-6 canvas').getAttribute('aria-label')"

@@ -177,7 +177,8 @@ export class Chart {
   #limits(axis) {
     const { log, min, max } = this[axis];
     if (this.view) return this.view[axis];
-    if (this.data.range?.[axis]) return this.data.range[axis];
+    const range = this.data.range?.[axis];
+    if (range && !(log && range[0] <= 0)) return range; // what is not above zero has no place on a logarithmic axis
     let low = Infinity, high = -Infinity;
     const see = (value) => {
       if (!Number.isFinite(value) || (log && value <= 0)) return;

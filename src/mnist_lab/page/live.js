@@ -276,7 +276,7 @@ export class Live {
       }
       const curves = ids.flatMap((id) => ["train", "val", "test"].map((part) => this.source.recording(id)?.curve(`${part}_${kind}`)));
       const y = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value));
-      this.charts[panel].draw({ lines, ...(whole && { range: { x: this.extent(), y: kind === "loss" && !this.logarithmic ? [0, y[1]] : y } }) });
+      this.charts[panel].draw({ lines, ...(whole && { range: { x: this.extent(), y: kind === "loss" ? [this.logarithmic ? Math.max(y[0], 0.01) : 0, y[1]] : y } }) });
     }
   }
 
@@ -291,7 +291,7 @@ export class Live {
       const stops = this.source.recording(id)?.stops ?? [];
       return stops.length ? [stops[0], stops.at(-1)] : [];
     });
-    return [Math.min(...steps), Math.max(...steps, 1)];
+    return [Math.max(Math.min(...steps), this.logarithmic ? 1 : 0), Math.max(...steps, 2)];
   }
 
   drawBands(step) {
