@@ -36,8 +36,8 @@ THREE: list[list[Point]] = [
 ]
 # name: (runs, strokes, width and height, what is clicked after the strokes)
 SHOWN = {
-    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1 0.47 0.3"]),
-    "explore_barred_seven": (["softmax"], BARRED, (1280, 620), ["class 7"]),
+    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1 0.76 0.3"]),
+    "explore_barred_seven": (["softmax"], BARRED, (1280, 760), ["class 7"]),
     "explore_filters": (["no_dropout"], SEVEN, (1280, 1320), ["filters 1", "unit 1 0.4 0.4", "top"]),
     "explore_dropout": (["no_dropout", "dropout"], THREE, (1440, 1230), []),
     "explore_shifted": (["softmax", "shifted"], SEVEN, (1440, 1000), ["weights 1"]),

@@ -295,8 +295,9 @@ def test_dark_is_dark_and_everything_has_a_name(address: str) -> None:
     assert isinstance(dark, tuple)
     assert min(light) > 200
     assert max(dark) < 80
+    parts = "button, select, canvas, output, [role=group], [role=region]"
     nameless = (
-        "[...document.querySelectorAll('button, select, canvas, [role=group], [role=region], output')].filter((e) =>"
+        f"[...document.querySelector('.x-explore').querySelectorAll('{parts}')].filter((e) =>"
         " !e.closest('button canvas') && !(e.getAttribute('aria-label') || e.textContent || e.labels?.length)).map((e) => e.outerHTML)"
     )
     assert page.evaluate(nameless) == []
