@@ -298,7 +298,8 @@ def test_dark_is_dark_and_everything_has_a_name(address: str) -> None:
     parts = "button, select, canvas, output, [role=group], [role=region]"
     nameless = (
         f"[...document.querySelector('.x-explore').querySelectorAll('{parts}')].filter((e) =>"
-        " !e.closest('button canvas') && !(e.getAttribute('aria-label') || e.textContent || e.labels?.length)).map((e) => e.outerHTML)"
+        " !e.closest('button canvas') && !(e.getAttribute('aria-label') || e.textContent || e.labels?.length))"
+        ".map((e) => e.outerHTML)"
     )
     assert page.evaluate(nameless) == []
     requests = "performance.getEntriesByType('resource').filter((r) => !r.name.startsWith(location.origin)"
