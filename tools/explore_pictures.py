@@ -36,11 +36,11 @@ THREE: list[list[Point]] = [
 ]
 # name: (runs, strokes, width and height, what is clicked after the strokes)
 SHOWN = {
-    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1 0.47 0.3"]),
-    "explore_barred_seven": (["softmax"], BARRED, (1280, 620), ["class 7"]),
-    "explore_filters": (["no_dropout"], SEVEN, (1280, 1320), ["filters 1", "unit 1 0.4 0.4", "top"]),
-    "explore_dropout": (["no_dropout", "dropout"], THREE, (1440, 1230), []),
-    "explore_shifted": (["softmax", "shifted"], SEVEN, (1440, 1000), ["weights 1"]),
+    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1 0.76 0.3"]),
+    "explore_barred_seven": (["softmax"], BARRED, (1280, 760), ["class 7"]),
+    "explore_filters": (["no_dropout"], SEVEN, (1280, 1160), ["filters 1", "unit 1 0.74 0.6", "top"]),
+    "explore_dropout": (["no_dropout", "dropout"], THREE, (1440, 1640), []),
+    "explore_shifted": (["softmax", "shifted"], SEVEN, (1440, 1150), ["weights 1"]),
     "explore_phone": (["dropout"], THREE, (375, 800), []),
 }
 
@@ -66,7 +66,7 @@ def main() -> None:
             wait_for(browser, "[...document.querySelectorAll('.x-run')].every((r) => r.dataset.settled == 'occlusion')")
             time.sleep(2)  # the unit's numbers come last
             browser.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-            browser.picture().quantize(128).save(PICTURES / f"{name}.png", optimize=True)
+            browser.picture().quantize(256).save(PICTURES / f"{name}.png", optimize=True)
             browser.close()
 
 

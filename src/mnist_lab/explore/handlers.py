@@ -32,15 +32,16 @@ def routes(find_run: Callable[[str], Run]) -> list[Any]:
 
 
 class _Service:
-    """Networks that are held ready, and the one thread in which they compute: torch has threads of its own."""
+    """Networks that are held ready, and the one thread in which they compute."""
 
     def __init__(self, find_run: Callable[[str], Run]):
         self._thread = ThreadPoolExecutor(1, "explore")
 
         @functools.lru_cache(_KEPT)
         def read(key: str, checkpoint: str, saved: int) -> "Shown":
-            from mnist_lab.explore.shown import Shown  # here, because it loads torch
+            from mnist_lab.explore.shown import Shown, use_one_core  # here, because it loads torch
 
+            use_one_core()
             return Shown(find_run(key), checkpoint)
 
         def open_network(key: str, checkpoint: str) -> "Shown":

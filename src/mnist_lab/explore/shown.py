@@ -104,6 +104,11 @@ class Shown:
         yield {"mistakes": mistakes, "count": count, "tested": len(digits.test_labels), "images": packed}
 
 
+def use_one_core() -> None:
+    """Compute in one thread: an image is too little work to share, above all where training has the cores."""
+    torch.set_num_threads(1)
+
+
 def checkpoints(run: Run) -> list[dict[str, Any]]:
     """The name and the step of each whole checkpoint that the run has kept, the last step first; a step once."""
     found: dict[int, str] = {}

@@ -28,6 +28,7 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
   const trouble = el("p", { class: "x-note x-warn", role: "alert", hidden: true });
   const views = el("div", { class: "x-views" }), small = el("canvas", { role: "img", "aria-label": "The image that the network sees" });
   const frame = el("div", { class: "x-frame", hidden: true }), caption = el("p", { class: "faint x-small" });
+  const brief = el("div", { class: "x-brief", "aria-hidden": "true" }); // beside the drawing, where the answer is further down
   let now = { image: new Uint8Array(SIDE * SIDE), problem: "nothing is drawn there" }, up = true, shown = [];
 
   function fail(error) {
@@ -70,7 +71,12 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
     return result.values.map((values, i) => roundScale(...(alike ? both.map((other) => other.values[i]) : [values])));
   }
 
-  const state = { now: () => now, up: () => up, fail, field, scales, changed: () => shown.forEach((view) => view.redraw()) };
+  function changed() {
+    for (const view of shown) view.redraw();
+    brief.textContent = now.problem ? "" : shown.map((view) => classes[view.predicted()] ?? "").join(" / ");
+  }
+
+  const state = { now: () => now, up: () => up, fail, field, scales, changed };
 
   function arrange(engines) {
     shown = engines.map((one) => runView(one, state, digits));
@@ -84,7 +90,7 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
   element.append(
     el("div", { class: "x-left" },
       el("section", {}, el("h2", { class: "x-title" }, digits ? "Draw a digit" : "Draw something"), board.element),
-      el("section", { class: "x-sees" }, el("h3", {}, "What it sees"), el("div", { class: "x-input" }, small, frame), caption),
+      el("section", { class: "x-sees" }, el("h3", {}, "What it sees"), el("div", { class: "x-input" }, small, frame), brief, caption),
       chooser),
     el("div", { class: "x-right" }, trouble, views),
     el("div", { class: "x-bottom" }, mistakes.element));
@@ -172,7 +178,7 @@ function runView(engine, state, digits) {
   return {
     element, ask,
     latest: () => result,
-    predicted: () => result.probabilities.indexOf(Math.max(...result.probabilities)),
+    predicted: () => (result ? result.probabilities.indexOf(Math.max(...result.probabilities)) : null),
     redraw: () => result && seen && inside.draw(seen, result, state.scales(result)),
   };
 }
