@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -63,10 +62,14 @@ def enter(folder: Path, alone: bool = True) -> None:
     if _restarted() and leads and folder.exists():
         with contextlib.suppress(Timeout, OSError, NotImplementedError):  # which the run itself will tell
             run_lock(folder).acquire(timeout=_SECONDS_TO_FREE).lock.release()
-    began, asked = time.time(), list[int]()
+
+    def saved() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("last.ckpt")}
+
+    before, asked = saved(), list[int]()
 
     def requeue() -> None:
-        if not any(path.stat().st_mtime > began for path in folder.rglob("last.ckpt")):
+        if saved() == before:
             print("error: not queued again, since nothing was trained before the time limit", file=sys.stderr)
             return
         try:
