@@ -33,6 +33,7 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=10
+MinJobAge=36000
 MaxArraySize={max_array}
 ReturnToService=0
 MpiDefault=none

@@ -19,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from mnist_lab.errors import UserError
 from mnist_lab.runs.directory import checkpoint_path, run_lock
+from mnist_lab.runs.result import FILE
+from mnist_lab.sweeps.launchers import recorded
 
 _SECONDS_TO_FREE = 120  # a run's directory, for the process of a job that Slurm has started again elsewhere
 
@@ -69,6 +71,8 @@ def enter(folder: Path, alone: bool = True) -> None:
     before, asked = saved(), list[int]()
 
     def requeue() -> None:
+        if not any(recorded(path.parent).status == "interrupted" for path in folder.rglob(FILE)):
+            return  # all was done when the signal came
         if saved() == before:
             print("error: not queued again, since nothing was trained before the time limit", file=sys.stderr)
             return
