@@ -210,6 +210,7 @@ def keep_search(name: str, folder: Path, about: str, in_vain: list[str]) -> None
     summary = {
         "about": about,
         "commands": commands,
+        "commit": next(iter(runs.values())).provenance.get("git_sha", "")[:10],
         "states": dict(Counter(result.status for result in runs.values())),
         "seconds": round(sum(result.fit_seconds or 0.0 for result in runs.values())),
         "shown": shown,
@@ -346,7 +347,13 @@ def _searches() -> str:
         for row in one["rows"]:
             costs = [f"{row['fit_seconds']:.1f}", f"{row['parameters']:,.0f}", _short(row["multiply_adds"])]
             lines.append(f"| {' | '.join([*row['settings'].values(), str(row['n']), _accuracy(row), *costs])} |")
-        commands = "\n".join(["<details><summary>commands</summary>", "", *(f"    {c}" for c in one["commands"])])
+        commands = "\n".join(
+            [
+                f"<details><summary>commands, at commit {one['commit']}</summary>",
+                "",
+                *(f"    {c}" for c in one["commands"]),
+            ]
+        )
         said = f"{one['about']} {cost}; {one['shown']}:"
         blocks.append("\n\n".join([f"### {name}", said, "\n".join(lines), commands, "</details>"]))
     return "\n\n".join(blocks) or "None is kept yet."
