@@ -36,9 +36,9 @@ THREE: list[list[Point]] = [
 ]
 # name: (runs, strokes, width and height, what is clicked after the strokes)
 SHOWN = {
-    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1 0.76 0.3"]),
+    "explore": (["no_dropout"], THREE, (1440, 900), ["unit 1"]),
     "explore_barred_seven": (["softmax"], BARRED, (1280, 760), ["class 7"]),
-    "explore_filters": (["no_dropout"], SEVEN, (1280, 1160), ["filters 1", "unit 1 0.74 0.6", "top"]),
+    "explore_filters": (["no_dropout"], SEVEN, (1280, 1160), ["filters 1", "unit 1", "top"]),
     "explore_dropout": (["no_dropout", "dropout"], THREE, (1440, 1640), []),
     "explore_shifted": (["softmax", "shifted"], SEVEN, (1440, 1150), ["weights 1"]),
     "explore_phone": (["dropout"], THREE, (375, 800), []),
@@ -97,8 +97,8 @@ def draw(browser: Browser, corners: list[Point]) -> None:
         browser.send("Input.dispatchMouseEvent", type=kind, button="left", buttons=1, clickCount=1, **place)
 
 
-def click(browser: Browser, what: str, which: str = "1", *at: str) -> None:
-    """Click a class, the button for the weights of a layer, or a unit of a layer, in parts of its picture."""
+def click(browser: Browser, what: str, which: str = "1") -> None:
+    """Click a class, the button for the weights of a layer, or the most active unit of a layer."""
     layers = f"document.querySelectorAll('.x-run:first-child .x-layer')[{which} - 1]"
     if what == "top":
         script = "scrollTo(0, 0)"
@@ -109,11 +109,13 @@ def click(browser: Browser, what: str, which: str = "1", *at: str) -> None:
             "for (const run of document.querySelectorAll('.x-run')) [...run.querySelectorAll('.x-layer')"
             f"[{which} - 1].querySelectorAll('.x-step')].find((b) => b.textContent === {json.dumps(what)}).click()"
         )
-    else:
+    else:  # the unit with the strongest colour: the least red of what is drawn
         script = (
             f"(() => {{ const c = {layers}.querySelector('.x-sheet'), r = c.getBoundingClientRect();"
-            f" c.dispatchEvent(new MouseEvent('click', {{ clientX: r.left + {at[0]} * r.width,"
-            f" clientY: r.top + {at[1]} * r.height }})) }})()"
+            " const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height); let at = 0;"
+            " for (let i = 0; i < data.length; i += 4) if (data[i + 3] && data[i] < data[4 * at]) at = i / 4;"
+            " const part = r.width / c.width, x = at % c.width + 0.5, y = Math.floor(at / c.width) + 0.5;"
+            " c.dispatchEvent(new MouseEvent('click', { clientX: r.left + x * part, clientY: r.top + y * part })) })()"
         )
     browser.evaluate(script)
     time.sleep(1)

@@ -57,40 +57,40 @@ const KINDS = {
   },
   dense: {
     forward({ weights, bias, shape: [rows, columns] }, input) {
-      const x = input.data, output = tensor([rows]);
-      for (let row = 0, w = 0; row < rows; row++) {
-        let sum = bias ? bias[row] : 0;
-        for (let i = 0; i < columns; i++) sum += weights[w++] * x[i];
-        output.data[row] = sum;
-      }
+      const output = tensor([rows]);
+      for (let row = 0; row < rows; row++) output.data[row] = dot(weights, row * columns, input.data, 0, columns) + (bias ? bias[row] : 0);
       return output;
     },
     backward({ weights, shape: [rows, columns] }, gradient) {
       const back = new Float32Array(columns);
-      for (let row = 0; row < rows; row++) {
-        const g = gradient[row];
-        if (g) for (let i = 0, w = row * columns; i < columns; i++) back[i] += g * weights[w++];
-      }
+      for (let row = 0; row < rows; row++) add(back, 0, gradient[row], weights, row * columns, columns);
       return back;
     },
   },
+  // Patches of the input, one for each place, times the weights of each unit.
   convolution: {
     forward(operation, input) {
-      const { weights, bias, shape: [outputs], stride, before, after } = operation;
-      const out = Math.floor((input.shape[1] + before + after - operation.shape[2]) / stride) + 1;
-      const output = tensor([outputs, out, out]), y = output.data, x = input.data;
-      if (bias) for (let channel = 0; channel < outputs; channel++) y.fill(bias[channel], channel * out * out, (channel + 1) * out * out);
-      taps(operation, input.shape[1], out, (w, from, to, count) => {
-        const weight = weights[w];
-        for (let i = 0; i < count; i++) y[to + i] += weight * x[from + i * stride];
+      const { weights, bias, shape: [units, , height] } = operation, seen = input.data;
+      const side = Math.floor((input.shape[1] + operation.before + operation.after - height) / operation.stride) + 1;
+      const places = side * side, length = weights.length / units, patches = new Float32Array(places * length);
+      eachRow(operation, input.shape[1], side, (from, to, count) => {
+        for (let k = 0; k < count; k++) patches[to + k] = seen[from + k];
       });
+      const output = tensor([units, side, side]);
+      for (let unit = 0, i = 0; unit < units; unit++) {
+        const start = bias ? bias[unit] : 0;
+        for (let place = 0; place < places; place++) output.data[i++] = dot(weights, unit * length, patches, place * length, length) + start;
+      }
       return output;
     },
     backward(operation, gradient, { input, output }) {
-      const { weights, stride } = operation, back = new Float32Array(input.data.length);
-      taps(operation, input.shape[1], output.shape[1], (w, from, to, count) => {
-        const weight = weights[w];
-        for (let i = 0; i < count; i++) back[from + i * stride] += weight * gradient[to + i];
+      const { weights, shape: [units] } = operation, side = output.shape[1], places = side * side, length = weights.length / units;
+      const patches = new Float32Array(places * length), back = new Float32Array(input.data.length);
+      for (let place = 0; place < places; place++) {
+        for (let unit = 0; unit < units; unit++) add(patches, place * length, gradient[unit * places + place], weights, unit * length, length);
+      }
+      eachRow(operation, input.shape[1], side, (from, to, count) => {
+        for (let k = 0; k < count; k++) back[from + k] += patches[to + k];
       });
       return back;
     },
@@ -144,22 +144,36 @@ const KINDS = {
   },
 };
 
-// Every weight of a convolution with the rows of pixels that it joins: visit(weight's index, first input, first output,
-// how many outputs in the row). Padding is what is left out.
-function taps({ shape: [outputs, inputs, height, width], stride, before }, size, out, visit) {
-  let w = 0;
-  for (let channel = 0; channel < outputs; channel++) {
-    for (let from = 0; from < inputs; from++) {
-      for (let ky = 0; ky < height; ky++) {
-        for (let kx = 0; kx < width; kx++, w++) {
-          const first = Math.max(0, Math.ceil((before - kx) / stride));
-          const end = Math.min(out, Math.floor((size - 1 + before - kx) / stride) + 1);
-          for (let y = 0; y < out; y++) {
-            const row = y * stride + ky - before;
-            if (row < 0 || row >= size || end <= first) continue;
-            visit(w, (from * size + row) * size + first * stride + kx - before, (channel * out + y) * out + first, end - first);
-          }
-        }
+// The sum of the products of a from i on and b from k on. Four sums at once: each waits for its own last addition.
+function dot(a, i, b, k, length) {
+  let first = 0, second = 0, third = 0, fourth = 0;
+  const end = i + length - 3;
+  for (; i < end; i += 4, k += 4) {
+    first += a[i] * b[k];
+    second += a[i + 1] * b[k + 1];
+    third += a[i + 2] * b[k + 2];
+    fourth += a[i + 3] * b[k + 3];
+  }
+  for (; i < end + 3; i++, k++) first += a[i] * b[k];
+  return first + second + (third + fourth);
+}
+
+// to[i...] += factor * from[k...]
+function add(to, i, factor, from, k, length) {
+  if (!factor) return; // most gradients behind a ReLU
+  for (const end = i + length; i < end; i++, k++) to[i] += factor * from[k];
+}
+
+// The rows of all patches of a convolution's input: visit(where it begins there, where in the patches, how many). The
+// patch of place p begins at p times its length; what lies in the padding is left out.
+function eachRow({ shape: [, channels, height, width], stride, before }, size, side, visit) {
+  const length = channels * height * width;
+  for (let place = 0; place < side * side; place++) {
+    const top = Math.floor(place / side) * stride - before, left = (place % side) * stride - before;
+    const skipped = Math.max(0, -left), count = Math.min(width, size - left) - skipped;
+    for (let channel = 0; channel < channels; channel++) {
+      for (let y = Math.max(0, -top); y < Math.min(height, size - top); y++) {
+        visit((channel * size + top + y) * size + left + skipped, place * length + (channel * height + y) * width + skipped, count);
       }
     }
   }

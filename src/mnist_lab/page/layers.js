@@ -140,7 +140,7 @@ function answers(classes, pick) {
   }
   const mark = () => cells.forEach(({ button }, index) => button.setAttribute("aria-pressed", String(index === chosen)));
   return {
-    element: el("div", { class: "x-logits" }, cells.map(({ button }) => button)),
+    element: el("div", { class: classes.some((name) => name.length > 2) ? "x-logits x-words" : "x-logits" }, cells.map(({ button }) => button)),
     draw(values, scale) {
       cells.forEach(({ button, value }, index) => {
         const part = Math.round((100 * Math.abs(values[index])) / scale);

@@ -101,7 +101,12 @@ export function withImages({ images, mistakes, ...rest }) {
 let since = 0;
 async function interrupted(signal) {
   if (performance.now() > since + 10) {
-    await new Promise((resolve) => setTimeout(resolve));
+    const { port1, port2 } = new MessageChannel(); // a timer would wait for 4 ms at least
+    await new Promise((resolve) => {
+      port1.onmessage = resolve;
+      port2.postMessage(null);
+    });
+    port1.close();
     since = performance.now();
   }
   return signal?.aborted;

@@ -44,7 +44,7 @@ export function own(classes, current) {
   }
 
   return {
-    element: el("section", { class: "x-own" }, el("h2", {}, "Your own digits"),
+    element: el("section", { class: "x-own" }, el("h2", {}, classes.every((name) => name.length === 1) ? "Your own digits" : "Your own images"),
       el("p", { class: "faint" }, "Say what the drawing really is, and keep it. The download is a data set:"),
       el("code", {}, "python train.py data=own data.root=my_digits"),
       el("div", { class: "x-row", role: "group", "aria-label": "Keep the drawing as" },
