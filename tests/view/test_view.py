@@ -9,8 +9,11 @@ import os
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,10 +29,11 @@ from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
 import mnist_lab
-from mnist_lab.view import pictures, recorder
+from mnist_lab.runs.result import Result
+from mnist_lab.view import backends, pictures, recorder
 from mnist_lab.view.recorder import Distribution
 from mnist_lab.view.recording import LEVELS, Frames, FrameWriter, Recording, encode
-from mnist_lab.view.server import Runs
+from mnist_lab.view.server import Runs, Shown
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 RECORD = ("view=file", "view.every_n_seconds=0", "view.max_overhead=1", "view.pictures=5", "logger=none")
@@ -37,6 +41,8 @@ SHORT = ("model=mlp_relu", "data=mnist5k", "trainer.max_steps=40", "trainer.val_
          "trainer.log_every_n_steps=10")  # fmt: skip
 LIVE = ("view=web", "view.browser=false", "view.stay=1", "logger=none", "test=false")
 FAILED = "view: ended with an error"
+FRAME = {"step": 0, "seconds": 0.5, "train": {"loss": 2.3, "accuracy": 0.1}, "weights": [0.0] * 9, "biases": None,
+         "labels": "7" * 100, "predictions": "1" * 100, "watched": [0, ""]}  # fmt: skip
 ERRORS = """window.errors = [];
 for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
   addEventListener(kind, (e) => errors.push(String(e.message ?? e.reason ?? e.violatedDirective)), true);
@@ -186,8 +192,12 @@ def test_half_a_frame_does_not_count(recorded: Process, tmp_path: Path) -> None:
 def test_the_last_frame_gives_way_to_the_next_unless_it_is_kept(tmp_path: Path) -> None:
     writer, reader, seen = FrameWriter(tmp_path, -1), Frames(tmp_path), []
     for step, keep in enumerate([True, False, False, True, False]):
-        header = {"step": step, "seconds": step, "text": "x" * (100 - 20 * step)}
-        writer.add(encode(header, np.full((3, 28, 28), 17 * step, np.uint8)), keep)
+        writer.add(
+            encode(
+                FRAME | {"step": step, "labels": "7" * (100 - 20 * step)}, np.full((3, 28, 28), 17 * step, np.uint8)
+            ),
+            keep,
+        )
         assert reader.look() is not None
         assert reader.look() is None
         seen.append([record.header["step"] for record in reader.records])
@@ -225,12 +235,64 @@ def test_training_goes_on_when_the_view_breaks(train: Train, tmp_path: Path) -> 
     assert "00000000.png: Is a directory" in said
 
 
-def test_training_goes_on_when_nothing_can_be_recorded(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "run" / "view" / "frames").mkdir(parents=True)
-    run = train("model=softmax", "data=fake", "trainer.max_steps=100", *LIVE)
-    assert run.code == 0, run.err
-    assert run.result["status"] == "done"
-    assert "view: nothing can be recorded" in (run.directory / "train.log").read_text()
+@pytest.mark.parametrize("name", ["frames", "digits"])
+def test_training_goes_on_when_nothing_can_be_recorded(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "view" / name).mkdir(parents=True)
+    options = ["model=softmax", "data=fake", "trainer.max_steps=20", *LIVE, "view.port=18920"]
+    run = mnist_lab.train(*options, f"hydra.run.dir={tmp_path}")
+    assert run.result.status == "done"
+    assert caplog.text.count("view: nothing can be recorded") == 1
+    eventually(lambda: not viewers(tmp_path), "the page's process stays")
+
+
+def test_a_network_of_another_precision_is_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mnist_lab.train(*SHORT, *RECORD, "trainer.precision=bf16-true", f"hydra.run.dir={tmp_path}")
+    assert steps_of(tmp_path) == list(range(41))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    eventually(lambda: not viewers(tmp_path), "the pictures are never done")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 9000, b""])
+def test_a_port_that_something_else_has_is_passed_over(answer: bytes, tmp_path: Path) -> None:
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=serve, daemon=True).start()
+        listening, port = backends.listen(other.getsockname()[1], tmp_path)
+        assert listening is not None
+        listening.close()
+        assert port > other.getsockname()[1]
+
+
+def test_curves_are_sent_as_what_is_new_and_all_of_them_when_the_file_is_made_anew(tmp_path: Path) -> None:
+    path, shown = tmp_path / "metrics.csv", Shown(tmp_path)
+    assert shown.news()[0] == {}
+    sent = []
+    for text in (
+        "step,train_loss\n0,2.5\n",
+        "step,train_loss\n0,2.5\n10,2.25\n20,2.1",  # half a line waits
+        "step,train_loss\n0,2.5\n10,2.25\n20,2.125\n",
+        "step,train_loss,val_loss\n0,2.5,\n10,2.25,\n20,2.125,2\n",  # in the same inode, as the system may give it
+        "step,train_loss,val_loss\n0,2.5,\n",  # goes on from an earlier step
+    ):
+        path.write_text(text)
+        sent.append(shown.news()[0]["curves"])
+        assert shown.news()[0] == {}
+    whole = [(curves["from"] == 0, curves["text"].split()) for curves in sent]
+    assert whole == [
+        (True, ["step,train_loss", "0,2.5"]),
+        (False, ["10,2.25"]),
+        (False, ["20,2.125"]),
+        (True, ["step,train_loss,val_loss", "0,2.5,", "10,2.25,", "20,2.125,2"]),
+        (True, ["step,train_loss,val_loss", "0,2.5,"]),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -404,6 +466,92 @@ def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
     watched = Recording(recorded.directory).moment(40).watched
     assert watched is not None
     eventually(lambda: f"{watched.correct.sum()} of 500 recognised" in page.evaluate(label), page.evaluate(label))
+
+
+@needs_chromium
+def test_a_replay_over_a_slow_line_shows_its_digits(replay: Callable[..., str], pages: Callable[..., Page]) -> None:
+    page = pages(replay())
+    page.waits_for(".panel-6 .chart-title", "500 correct")
+    for key in ("PageUp", "ArrowRight", "ArrowRight", "ArrowRight"):
+        page.press(key, key)
+    page.waits_for(".live-values", "step 33")
+    slow = {"offline": False, "latency": 200, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.send("Network.emulateNetworkConditions", **slow)
+    page.evaluate(
+        "window.seen = new Set(); const shown = document.querySelector('.panel-3 canvas');"
+        "new MutationObserver(() => seen.add(shown.ariaLabel)).observe(shown, { attributes: true })"
+    )
+    page.press(" ", "Space")
+    page.waits_for(".live-values", "step 40")
+    assert page.evaluate("seen.size") > 2
+
+
+@needs_chromium
+def test_the_list_of_runs_stays_as_it_was_unfolded_and_where_the_keyboard_was(
+    pages: Callable[..., Page], replay: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        run = tmp_path / "outputs/sweeps/one & two #1" / f"{n}-softmax"
+        run.mkdir(parents=True)
+        Result("done", name="softmax", seed=n).write(run)
+        (run / "metrics.csv").write_text(f"step,val_accuracy\n0,0.1\n{n + 1},0.9\n")
+    (run.parent / "jobs").write_text("3")
+    newer = tmp_path / "outputs/relu/a"
+    newer.mkdir(parents=True)
+    Result("done", name="relu", seed=7).write(newer)
+    os.utime(newer / "result.json", (2e9, 2e9))
+    monkeypatch.chdir(tmp_path)
+    page = pages(replay("--port", "18910"))
+    page.waits_for(".live-status", "relu")
+    page.click(".sweep summary")
+    page.evaluate("document.querySelector('.sweep .run[title$=\"2-softmax\"]').focus()")
+    page.press(" ", "Space")
+    page.waits_for(".live-status", "softmax")
+    page.waits_for(".live-values", "step 3")  # its curves: the name of its folder has signs of an address
+    pressed = "[...document.querySelectorAll('.run[aria-pressed=true]')].map((run) => run.title)"
+    assert page.evaluate(pressed) == ["sweeps/one & two #1/2-softmax"]
+    assert page.evaluate("document.activeElement.title") == "sweeps/one & two #1/2-softmax"
+    page.click(".sweep summary")
+    Result("failed", name="relu", seed=7).write(newer)  # the list is made anew
+    page.waits_for(".item .failed", "failed")
+    assert page.evaluate("document.activeElement.title") == ""  # folded away
+    assert page.evaluate("document.querySelector('.sweep').open") is False
+
+
+@needs_chromium
+def test_files_of_a_stranger_do_no_harm(
+    pages: Callable[..., Page], replay: Callable[..., str], recorded: Process, tmp_path: Path
+) -> None:
+    def frame(**changes: Any) -> bytes:
+        text, body = json.dumps(FRAME | changes).encode(), b"no digits"
+        return struct.pack("<II", len(text), len(body)) + text + body
+
+    image = "<img src=x onerror='errors.push(1)'>"
+    strange: dict[str, dict[str, bytes]] = {
+        "deep": {"frames": struct.pack("<II", 50_000, 0) + b"[" * 50_000, "digits": b"[" * 90},
+        "parts": {"frames": frame(train={"loss": float("nan")}) + frame(step=1, weights=["x"] * 9), "digits": b""},
+        "values": {"frames": frame(watched=[10**9, "7"]) + frame(step="1"), "digits": frame(labels=image, classes=3)},
+    }
+    for name, files in strange.items():
+        shutil.copytree(recorded.directory, tmp_path / name)
+        (tmp_path / name / "metrics.csv").write_text("step,val_accuracy\nx,y\n1\n2,0.5,7\n")
+        values = json.loads((tmp_path / name / "result.json").read_text())
+        (tmp_path / name / "result.json").write_text(
+            json.dumps(values | {"name": image + name, "val_accuracy": float("inf"), "settings": {"a": 1e999}})
+        )
+        for file, content in files.items():
+            (tmp_path / name / "view" / file).write_bytes(content)
+    page = pages(replay(*(str(tmp_path / name) for name in strange), "--port", "18900"))
+    for name in strange:
+        page.click(f".run[title='{name}']")
+        page.waits_for(".live-status", image + name)
+        page.waits_for(".live-values", "step 0" if name != "deep" else "step 2")
+    words = [sys.executable, "-m", "mnist_lab.view", *(str(tmp_path / name) for name in strange), "--html"]
+    subprocess.run([*words, str(tmp_path / "all.html")], capture_output=True, check=True)
+    file = pages((tmp_path / "all.html").as_uri())
+    file.waits_for(".live-status", image)
+    for name in strange:
+        Recording(tmp_path / name).moment(2)
 
 
 @needs_chromium

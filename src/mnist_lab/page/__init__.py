@@ -65,6 +65,14 @@ def _data_url(code: str) -> str:
     return "data:text/javascript;base64," + base64.b64encode(code.encode()).decode()
 
 
+def to_json(value: Any) -> str:
+    """JSON as browsers read it: null for NaN and infinity, which a damaged file may hold."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return to_json(json.loads(json.dumps(value), parse_constant=lambda _: None))
+
+
 def _json(value: Any) -> str:
     """JSON that no text inside can end the script element of."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return to_json(value).replace("<", "\\u003c")

@@ -13,6 +13,7 @@ class App {
     this.source = new LiveSource();
     this.chosen = null; // ids, the first's panels are shown; null: the newest run, whichever that is
     this.tab = "live";
+    this.opened = new Map(); // sweep -> whether somebody has unfolded it
     this.build(root);
     this.live = new Live(this.stages.live, this.source);
     this.source.listeners.add(() => this.update());
@@ -147,10 +148,11 @@ class App {
     if (now || said !== this.listed) {
       this.listed = said;
       const word = this.filter.value.toLowerCase();
+      const most = word ? 2 * MOST : MOST;
       const found = runs.filter(([id, run]) => `${id} ${run.name} ${run.state}`.toLowerCase().includes(word));
       const sweeps = new Map();
       const alone = [];
-      for (const one of found.slice(0, word ? 2 * MOST : MOST)) {
+      for (const one of found.slice(0, most)) {
         const { sweep } = one[1];
         if (!sweep) alone.push(this.item(...one));
         else {
@@ -162,8 +164,10 @@ class App {
         }
       }
       const rows = alone.map((one) => (typeof one === "string" ? this.sweep(one, sweeps.get(one)) : one));
-      const more = found.length > MOST ? el("p", { class: "faint" }, `${count(found.length - MOST)} older runs: find them by a word of their name.`) : null;
+      const more = found.length > most ? el("p", { class: "faint" }, `${count(found.length - most)} older runs: find them by a word of their name.`) : null;
+      const focused = document.activeElement.dataset?.key; // whoever goes through it with the keyboard stays where they are
       this.runs.replaceChildren(...[...rows, more].filter(Boolean));
+      if (focused) this.runs.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
       this.toggle.textContent = `runs (${count(runs.length)})`;
     }
     for (const bar of this.runs.querySelectorAll("progress")) {
@@ -181,11 +185,11 @@ class App {
     const { ids } = this;
     const shown = ids[0] === id;
     const where = id.split("/").at(-1);
-    const open = el("button", { type: "button", class: "run", "aria-pressed": shown, title: id, onclick: () => this.choose([id]) },
+    const open = el("button", { type: "button", class: "run", "aria-pressed": shown, title: id, "data-key": `run ${id}`, onclick: () => this.choose([id]) },
       el("span", {}, run.name), el("span", { class: `state ${run.state}` }, run.state),
       el("small", { class: "faint" }, `${run.seed !== undefined ? `seed ${run.seed}, ` : ""}${where}`));
     const beside = el("input", {
-      type: "checkbox", checked: ids.includes(id), disabled: shown, "aria-label": `curves of ${run.name}, ${where}, beside`, title: "show its curves beside",
+      type: "checkbox", "data-key": `beside ${id}`, checked: ids.includes(id), disabled: shown, "aria-label": `curves of ${run.name}, ${where}, beside`, title: "show its curves beside",
       onchange: (event) => this.choose(event.target.checked ? [...ids, id] : ids.filter((other) => other !== id)),
     });
     const bar = run.state === "running" && run.max_steps
@@ -199,10 +203,10 @@ class App {
     const done = counts.get("done") ?? 0;
     const total = Math.max(runs[0][1].jobs ?? 0, runs.length);
     const others = [...counts].filter(([state]) => state !== "done").map(([state, times]) => `${times} ${state}`);
-    const open = runs.some(([id]) => this.ids.includes(id)) || runs.some(([, run]) => run.state === "running");
+    const open = this.opened.get(name) ?? runs.some(([id, run]) => this.ids.includes(id) || run.state === "running");
     const all = runs.map(([id]) => id).slice(0, 40);
     return el("details", { class: "sweep", open },
-      el("summary", {}, `sweep ${name}: ${done} of ${total} done${others.length ? `, ${others.join(", ")}` : ""}`,
+      el("summary", { "data-key": `sweep ${name}`, onclick: (event) => this.opened.set(name, !event.currentTarget.parentNode.open) }, `sweep ${name}: ${done} of ${total} done${others.length ? `, ${others.join(", ")}` : ""}`,
         el("progress", { max: total, value: runs.filter(([, run]) => ENDED.has(run.state)).length, "aria-label": "runs that ended" })),
       el("button", { type: "button", onclick: () => this.choose(all) }, "compare all"),
       runs.map(([id, run]) => this.item(id, run)));

@@ -3,13 +3,14 @@
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "g", "path", "line", "rect", "circle", "text", "clipPath", "defs", "image", "title"]);
 
-// An element: el("button", { class: "wide", onclick: go, "aria-label": "Go" }, "Go", icon). Null and false are left out.
+// An element: el("button", { class: "wide", onclick: go, "aria-label": "Go" }, "Go", icon). Null and false are left out, but for aria-...: false is said.
 export function el(tag, attributes = {}, ...children) {
   const element = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
+    const aria = name.startsWith("aria-");
+    if (value === null || value === undefined || (value === false && !aria)) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true && !aria ? "" : value);
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;

@@ -25,6 +25,7 @@ export class Live {
     this.at = null; // the step shown; null: the newest
     this.playing = false; // of a replay
     this.speed = 10;
+    this.loading = 0; // frames whose digits are on their way
     this.panels = ALL;
     this.offered = new Set(); // curves that were hidden once, until somebody wants them
     this.build(root, onpick);
@@ -145,7 +146,7 @@ export class Live {
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
     else if (key in CHOICES) this.choose(CHOICES[key]);
     else if (key === "Escape") this.choose(ALL);
-    else if (key === " " && !event.target.matches?.("button")) this.toggle();
+    else if (key === " " && !event.target.matches?.("button, summary")) this.toggle();
     else if (key in MOVES && event.target !== this.slider) this.move(MOVES[key]);
     else if (key === "o") this.toggleZoom();
     else if (key === "l") this.toggleLog();
@@ -205,7 +206,7 @@ export class Live {
     if (!this.playing || this.at === null) return;
     const stops = this.recording?.stops ?? [];
     const now = performance.now();
-    if (now >= (this.nextAt ?? 0)) {
+    if (now >= (this.nextAt ?? 0) && !this.loading) { // over a slow line, digits take longer than a frame
       this.nextAt = now + 1000 / this.speed;
       const next = stops[endOf(stops, this.at)];
       if (next !== undefined) this.at = next;
@@ -250,7 +251,6 @@ export class Live {
     const { recording, ids } = this;
     const groups = grouped(this.source.runs, ids);
     const compared = groups.length > 1 || ids.length > 1;
-    const whole = this.at !== null; // in a replay the axes stay where they will be at the end
     for (const [panel, kind, factor] of [[1, "accuracy", 1], [2, "loss", 100]]) {
       const scaled = ({ steps, values }) => ({ steps, values: factor === 1 ? values : values.map((value) => factor * value) });
       const lines = [];
@@ -274,10 +274,15 @@ export class Live {
           add(curves, { name: `${label}: ${PARTS[recordings[0]?.part ?? "val"]}`, color: series(i), mark });
         });
       }
-      const curves = ids.flatMap((id) => ["train", "val", "test"].map((part) => this.source.recording(id)?.curve(`${part}_${kind}`)));
-      const y = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value));
-      this.charts[panel].draw({ lines, ...(whole && { range: { x: this.extent(), y: kind === "loss" ? [this.logarithmic ? Math.max(y[0], 0.01) : 0, y[1]] : y } }) });
+      this.charts[panel].draw({ lines, range: this.at === null ? undefined : { x: this.extent(), y: this.heights(kind, factor) } });
     }
+  }
+
+  // In a replay the axes stay where they will be at the end.
+  heights(kind, factor) {
+    const curves = this.ids.flatMap((id) => ["train", "val", "test"].map((part) => this.source.recording(id)?.curve(`${part}_${kind}`)));
+    const [low, high] = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value));
+    return [kind === "loss" ? (this.logarithmic ? Math.max(low, 0.01) : 0) : low, high];
   }
 
   // A word at the end of a curve whose run ended before its time.
@@ -306,10 +311,11 @@ export class Live {
         low: known.map((frame) => frame[name][low]), high: known.map((frame) => frame[name][high]),
       }));
       const median = { name: "median", color: "var(--ink)", width: 0.5, x, y: known.map((frame) => frame[name][MEDIAN]) };
-      const all = recording.frames.flatMap((frame) => (frame[name] ? [frame[name][0], frame[name].at(-1)] : []));
-      const range = this.at !== null ? { x: this.extent(), y: rangeOf(all) } : undefined;
+      const all = () => recording.frames.flatMap((frame) => (frame[name] ? [frame[name][0], frame[name].at(-1)] : []));
+      const range = this.at === null ? undefined : { x: this.extent(), y: rangeOf(all()) };
       this.charts[panel].draw(known.length ? { areas, lines: [median], range } : {});
       this[`figure${panel}`].classList.toggle("nothing", !known.length);
+      this[`figure${panel}`].classList.toggle("none", frames.length > 0);
     }
   }
 
@@ -322,7 +328,9 @@ export class Live {
       this.mosaics[6].title.textContent = "6  watched digits";
       return;
     }
-    const [batch, watched] = await Promise.all([recording.batch(frame).catch(() => null), recording.watched()]);
+    this.loading += 1;
+    const [batch, watched] = await Promise.all([recording.batch(frame), recording.watched()]);
+    this.loading -= 1;
     if (this.recording !== recording || recording.frameAt(this.at ?? Infinity) !== frame) return; // too late
     if (batch) {
       const { classes } = watched ?? {};

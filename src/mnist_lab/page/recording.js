@@ -50,26 +50,30 @@ export class Recording {
 
   take({ frames, curves }, body) {
     if (frames) {
+      if (!frames.new.length) this.loaded = null; // a run that begins anew in the same place may watch other digits
       for (const gone of this.frames.splice(frames.from)) this.bodies.delete(gone.step);
       this.frames.push(...frames.new);
       this.steps = this.frames.map((frame) => frame.step);
       const newest = this.frames.at(-1);
-      if (newest && body?.length) this.bodies.set(newest.step, inflate(body).then(unpack));
-      this.forget();
+      if (newest && body?.length) this.keep(newest.step, Promise.resolve(body));
     }
     if (curves) {
       if (curves.from === 0) this.table = { columns: [], rows: [] };
       const lines = curves.text.split("\n").filter(Boolean);
       if (curves.from === 0) this.table.columns = lines.shift()?.split(",") ?? [];
-      for (const line of lines) this.table.rows.push(line.split(",").map((cell) => (cell === "" ? null : Number(cell))));
+      for (const line of lines) {
+        const row = line.split(",").map((cell) => (cell === "" ? null : Number(cell)));
+        if (Number.isSafeInteger(row[0])) this.table.rows.push(row);
+      }
     }
     this.curves.clear();
     this.version += 1;
   }
 
-  // Keep the digits of a few frames only.
-  forget() {
-    for (const step of [...this.bodies.keys()].slice(0, -20)) this.bodies.delete(step);
+  // Keep the digits of a frame, and of a few before it only; null where they are damaged or gone.
+  keep(step, bytes) {
+    this.bodies.set(step, bytes.then(inflate).then(unpack).catch(() => null));
+    for (const old of [...this.bodies.keys()].slice(0, -20)) this.bodies.delete(old);
   }
 
   // The steps that can be shown.
@@ -99,7 +103,7 @@ export class Recording {
     }
     const column = this.table.columns.indexOf(name);
     if (column > 0) {
-      for (const row of this.table.rows) if (row[column] !== null) points.set(row[0], row[column]);
+      for (const row of this.table.rows) if (row[column] !== null && row[column] !== undefined) points.set(row[0], row[column]);
     }
     const steps = [...points.keys()].sort((a, b) => a - b);
     return { steps, values: steps.map((step) => points.get(step)) };
@@ -110,13 +114,11 @@ export class Recording {
     return this.frames[endOf(this.steps, step) - 1];
   }
 
-  // The digits of the batch of a frame: images, a byte a pixel, labels, predictions.
+  // The digits of the batch of a frame: images, a byte a pixel, labels, predictions; null where they are not there.
   async batch(frame) {
-    if (!this.bodies.has(frame.step)) {
-      this.bodies.set(frame.step, this.load("frame", frame.step).then((bytes) => inflate(bytes)).then(unpack));
-    }
+    if (!this.bodies.has(frame.step)) this.keep(frame.step, this.load("frame", frame.step));
     const images = await this.bodies.get(frame.step);
-    return { images, labels: digitsOf(frame.labels), predictions: digitsOf(frame.predictions) };
+    return images && { images, labels: digitsOf(frame.labels), predictions: digitsOf(frame.predictions) };
   }
 
   // The digits that are watched: images, labels, classes, part; null where none are.

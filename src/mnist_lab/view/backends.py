@@ -1,5 +1,6 @@
 """Where a view is shown: on a page of this machine, in a tab or a window of the browser, or as files."""
 
+import http.client
 import json
 import os
 import shutil
@@ -73,7 +74,7 @@ def about(port: int) -> dict[str, Any] | None:
             f"http://127.0.0.1:{port}/about", timeout=5
         ) as answer:
             said = json.loads(answer.read(10_000))
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException, RecursionError):  # it may be anything that listens there
         return None
     return said if isinstance(said, dict) and said.get("mnist_lab") == "view" else None
 

@@ -1,6 +1,7 @@
 """Records frames of a run for the view, and starts the process that shows them."""
 
 import atexit
+import contextlib
 import logging
 import math
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
 from mnist_lab.data.sources import DIGITS, FAMILIES
-from mnist_lab.errors import short_path
+from mnist_lab.errors import UserError, short_path
 from mnist_lab.mosaic import Array, as_bytes
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.view import backends, recording
@@ -90,12 +92,12 @@ class ViewRecorder(pl.Callback):
         shows the runs of the same folder already, as of another job of the sweep, shows this one too.
         """
         self._run_dir, self._errors = run_dir, run_dir / recording.FOLDER / "view.log"
-        try:
+        with self._harmless():
             self._file = FrameWriter(run_dir, from_step)
-        except OSError as error:
-            log.warning(f"view: nothing can be recorded ({error}); training goes on without a view")
-        if self.backend == "file" or self._file is None:
-            return
+            if self.backend != "file":
+                self._start_viewer(run_dir)
+
+    def _start_viewer(self, run_dir: Path) -> None:
         folder = recording.folder_of(run_dir)
         listening, self._at = backends.listen(self.port, folder)
         log.info(f"view: {backends.directions(self._at)}")
@@ -128,8 +130,11 @@ class ViewRecorder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Write the digits that are watched, and start the thread that writes frames."""
-        if self._file is None:
-            return
+        if self._file is not None:
+            with self._harmless():
+                self._begin(trainer, pl_module, self._file)
+
+    def _begin(self, trainer: pl.Trainer, pl_module: Any, file: FrameWriter) -> None:
         data: DigitsDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._data, self._module = data, pl_module
         self._watched: tuple[Tensor, Tensor] | None = None
@@ -142,16 +147,18 @@ class ViewRecorder(pl.Callback):
                 partial.write_bytes(recording.encode(about, as_bytes(images.numpy())))
             batches = Batches(images.to(pl_module.device), labels, _WATCHED, mean=data.mean, std=data.std)
             self._watched = next(iter(batches))
+        else:
+            recording.digits_path(self._run_dir).unlink(missing_ok=True)  # of a run that was here before
         named = list(pl_module.network.named_parameters())
         self._weights = Distribution([p for name, p in named if not name.endswith("bias")])
         self._biases = Distribution([p for name, p in named if name.endswith("bias")])
         self._evaluated_at = -1  # as the last frame says
         self._next_step, self._next_time = trainer.global_step, math.inf
-        self._began, self._before = time.monotonic(), self._file.seconds
+        self._began, self._before = time.monotonic(), file.seconds
         self._spent = self._cost = self._per_digit = 0.0  # seconds: of all frames, of the last, of a prediction
         self._start, self._last = 0, self._began  # where the next slice begins; when the last frame was
         self._kept_at = -math.inf
-        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._writer = threading.Thread(target=self._write, args=(file,), daemon=True)
         self._writer.start()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, *_: Any) -> None:
@@ -163,15 +170,30 @@ class ViewRecorder(pl.Callback):
         # All of it in ten seconds, at 0.03, or later; before that a little at once, and the rest bit by bit.
         allowed = self.max_overhead * max(seconds, seconds * 2 / 3 + _AT_ONCE / 0.03)
         if self._spent + self._cost <= allowed:
-            self._record(trainer)
+            with self._harmless():
+                self._record(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._writer is not None:
-            self._record(trainer, last=True)  # whatever max_overhead says
+            with self._harmless():
+                self._record(trainer, last=True)  # whatever max_overhead says
         self._end()
 
     def on_exception(self, *_: Any) -> None:
         self._end()
+
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Let training go on, without a view, whatever fails here but a choice that the user can mend."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # the network may be anyone's
+            reason = str(error) if isinstance(error, OSError) else repr(error)
+            log.warning(f"view: nothing can be recorded ({reason}); training goes on without a view")
+            self._end()
+            self._file = None
 
     def _record(self, trainer: pl.Trainer, last: bool = False) -> None:
         began, cpu = (
@@ -222,7 +244,7 @@ class ViewRecorder(pl.Callback):
         count = len(images) if last else min(max(int(affordable), math.ceil(late), _SLICE), len(images))
         start = self._start = 0 if self._start >= len(images) or last else self._start
         cpu = time.thread_time()
-        chosen = images[start : start + count]
+        chosen = images[start : start + count].to(self._batch[0].dtype)
         predictions = _text(self._logits(chosen).argmax(dim=1))
         self._per_digit, self._start = (time.thread_time() - cpu) / len(chosen), start + len(chosen)
         return [start, predictions]
@@ -231,22 +253,26 @@ class ViewRecorder(pl.Callback):
     def _logits(self, images: Tensor) -> Tensor:
         training = self._module.training
         self._module.eval()
-        logits: Tensor = self._module(images).float()
-        self._module.train(training)
+        try:
+            logits: Tensor = self._module(images).float()
+        finally:
+            self._module.train(training)
         return logits
 
-    def _write(self) -> None:
+    def _write(self, file: FrameWriter) -> None:
         """Write frames, in the thread, until None comes."""
-        assert self._file
+        failing = False
         while (item := self._frames.get()) is not None:
             began, (frame, pixels) = time.thread_time(), item
             seconds = frame["seconds"]
             keep = seconds - self._kept_at >= seconds / _KEPT
             try:
-                self._file.add(_fitting(frame, as_bytes(pixels.numpy())), keep)
-            except OSError as error:
-                log.warning(f"view: the frame of step {frame['step']} could not be written ({error}); training goes on")
-                keep = False
+                file.add(_fitting(frame, as_bytes(pixels.numpy())), keep)
+                failing = False
+            except OSError as error:  # said once: there will be room again, or there will not
+                said = f"view: the frame of step {frame['step']} could not be written ({error}); training goes on"
+                log.log(logging.DEBUG if failing else logging.WARNING, said)
+                failing, keep = True, False
             self._kept_at = seconds if keep else self._kept_at
             self._spent += time.thread_time() - began
 

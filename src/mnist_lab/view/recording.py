@@ -30,6 +30,7 @@ FOLDER, FRAMES, DIGITS = "view", "frames", "digits"
 # Of all weights, and of all biases: what each value of a frame is larger than, as a fraction of them.
 LEVELS = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
 _LENGTHS = struct.Struct("<II")
+_DAMAGED = (ValueError, TypeError, KeyError, struct.error, zlib.error, RecursionError)  # what a damaged file leads to
 
 
 def frames_path(run_dir: Path) -> Path:
@@ -52,28 +53,52 @@ def encode(header: dict[str, Any], images: Array) -> bytes:
 
 
 class Record(NamedTuple):
-    """A record in a file: its header, parsed and as it is, and where its body lies."""
+    """A record in a file: its header, and where it begins, its body begins, and it ends."""
 
     header: dict[str, Any]
-    text: bytes
     start: int
     body: int
     end: int
 
 
+def _read(file: BinaryIO, start: int, size: int) -> Record:
+    """The record at ``start`` of a file of ``size`` bytes. Raises one of _DAMAGED where there is none."""
+    file.seek(start)
+    header, body = _LENGTHS.unpack(file.read(_LENGTHS.size))
+    end = start + _LENGTHS.size + header + body
+    text = file.read(header) if end <= size else b""
+    return Record(json.loads(text, parse_constant=lambda _: None), start, end - body, end)
+
+
 def scan(file: BinaryIO, start: int = 0) -> list[Record]:
-    """The records from ``start`` on; what was cut short, or is no record, and all after it, does not count."""
+    """The frames from ``start`` on; what was cut short, or is no frame, and all after it, does not count."""
     found: list[Record] = []
     size = os.fstat(file.fileno()).st_size
-    with contextlib.suppress(ValueError, TypeError, struct.error):  # a last record that is being replaced
-        while start + _LENGTHS.size <= size:
-            file.seek(start)
-            header, body = _LENGTHS.unpack(file.read(_LENGTHS.size))
-            end = start + _LENGTHS.size + header + body
-            text = file.read(header) if end <= size else b""
-            found.append(Record({**json.loads(text)}, text, start, end - body, end))
-            start = end
+    with contextlib.suppress(*_DAMAGED):  # or a last record that is being replaced
+        while start < size and _is_frame((record := _read(file, start, size)).header):
+            found.append(record)
+            start = record.end
     return found
+
+
+def _is_frame(header: Any) -> bool:
+    """Whether it has what is shown of a frame; the file may be a stranger's. Raises one of _DAMAGED, too."""
+    first, predictions = header["watched"]
+    return (
+        all(type(number) is int and number >= 0 for number in (header["step"], first))
+        and all(map(_are_digits, (header["labels"], header["predictions"], predictions)))
+        and all(header[name] is None or len(header[name]) == len(LEVELS) for name in ("weights", "biases"))
+        and _are_numbers([header["seconds"], *(header["weights"] or ()), *(header["biases"] or ())])
+        and _are_numbers([*{**header["train"], **header.get("evaluated", {})}.values()])
+    )
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float | None) for value in values)
+
+
+def _are_digits(text: Any) -> bool:
+    return isinstance(text, str) and not text.strip("0123456789")
 
 
 class FrameWriter:
@@ -87,9 +112,9 @@ class FrameWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         self._file = path.open("r+b", buffering=0)
-        kept = [record for record in scan(self._file) if record.header.get("step", -1) <= from_step]
+        kept = [record for record in scan(self._file) if record.header["step"] <= from_step]
         self._end = kept[-1].end if kept else 0
-        self.seconds = float(kept[-1].header.get("seconds", 0.0)) if kept else 0.0  # of training until then
+        self.seconds = float(kept[-1].header["seconds"]) if kept else 0.0  # of training until then
         self._file.truncate(self._end)
         # The frame that ended the training before is made anew: the batch that comes next is another.
         self._keep_last = not kept or kept[-1].header["step"] < from_step
@@ -230,8 +255,9 @@ class Recording:
             predictions = np.full(len(watched), -1)
             for record in frames:
                 start, made = record.header["watched"]
-                predictions[start : start + len(made)] = _digits(made)
-            moment.part, moment.watched = about["part"], Digits(watched, _digits(about["labels"]), predictions)
+                place = predictions[start : start + len(made)]
+                place[:] = _digits(made)[: len(place)]
+            moment.part, moment.watched = about.get("part"), Digits(watched, _digits(about["labels"]), predictions)
         return moment
 
     def _curves(self, step: int, frames: list[dict[str, Any]]) -> dict[str, Curve]:
@@ -252,11 +278,11 @@ def read_digits(run_dir: Path) -> tuple[dict[str, Any], Array] | None:
     """The digits that are watched: what is said of them, and images (n, 28, 28) uint8."""
     try:
         with digits_path(run_dir).open("rb") as file:
-            record = scan(file)[0]
-            file.seek(record.body)
-            body = zlib.decompress(file.read())
-            return record.header, np.frombuffer(body, np.uint8).reshape(-1, 28, 28)
-    except (OSError, ValueError, IndexError, zlib.error):
+            about, _, start, _ = _read(file, 0, os.fstat(file.fileno()).st_size)
+            file.seek(start)
+            images = np.frombuffer(zlib.decompress(file.read()), np.uint8).reshape(-1, 28, 28)
+            return (about, images) if _are_digits(about["labels"]) and len(about["labels"]) == len(images) else None
+    except (OSError, *_DAMAGED):
         return None
 
 

@@ -6,6 +6,7 @@ are answered: a request for another host's name, or from another site's page, is
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -70,7 +71,7 @@ class Runs:
             del self.about[name], self._seen[name]
         self.paths = found
         for name, path in found.items():
-            seen = _stamp(path / RESULT), _stamp(path / CURVES)[1] if _running(self.about.get(name)) else None
+            seen = _stamp(path / RESULT)
             if seen != self._seen.get(name) or _running(self.about.get(name)):
                 self._seen[name] = seen
                 about = self._describe(path)
@@ -86,7 +87,7 @@ class Runs:
         return any(_running(about) for about in self.about.values())
 
     def _id(self, path: Path) -> str:
-        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
+        return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
 
     def _describe(self, path: Path) -> dict[str, Any]:
         try:
@@ -109,7 +110,6 @@ class Runs:
             "jobs": jobs,
             "max_steps": result.settings.get("trainer.max_steps"),
             "settings": result.settings,
-            "recorded": (path / "view" / "frames").exists(),
         }
 
 
@@ -117,11 +117,12 @@ def _running(about: dict[str, Any] | None) -> bool:
     return about is not None and about["state"] == "running"
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when the file does."""
     with contextlib.suppress(OSError):
         stat = path.stat()
-        return stat.st_ino, stat.st_mtime_ns
-    return 0, 0
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return ()
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -141,8 +142,8 @@ class Shown:
 
     def __init__(self, run_dir: Path):
         self.run_dir, self.frames = run_dir, Frames(run_dir)
-        self.digits = b""
-        self._curves: tuple[int, int] = (0, 0)  # the file, and how much of it was sent
+        self._stamp: tuple[int, ...] = ()  # of the curves' file as it was sent
+        self._sent, self._last = 0, b""  # how much of it, and the last line of that
 
     def news(self) -> tuple[dict[str, Any], bytes]:
         """What to tell the page, and the digits of the newest frame."""
@@ -159,19 +160,26 @@ class Shown:
 
     def _new_rows(self) -> dict[str, Any] | None:
         """Complete lines of ``metrics.csv`` that are new; all of them where the file is another."""
+        path = self.run_dir / CURVES
+        if (stamp := _stamp(path)) == self._stamp:
+            return None
         try:
-            with (self.run_dir / CURVES).open("rb") as file:
-                inode, size = os.fstat(file.fileno()).st_ino, os.fstat(file.fileno()).st_size
-                start = self._curves[1] if self._curves[0] == inode and size >= self._curves[1] else 0
-                if size == start and self._curves[0] == inode:
-                    return None
-                file.seek(start)
+            with path.open("rb") as file:
+                file.seek(self._sent - len(self._last))
                 text = file.read()
+                if not text.startswith(self._last):  # made anew, with another column or an earlier end
+                    self._sent, self._last = 0, b""
+                    file.seek(0)
+                    text = file.read()
         except OSError:
             return None
-        text = text[: text.rfind(b"\n") + 1]
-        self._curves = inode, start + len(text)
-        return {"from": start, "text": text.decode(errors="replace")} if text else None
+        self._stamp = stamp
+        text = text[len(self._last) : text.rfind(b"\n") + 1]
+        if not text:
+            return None
+        start = self._sent
+        self._sent, self._last = start + len(text), text[text.rfind(b"\n", 0, -1) + 1 :]
+        return {"from": start, "text": text.decode(errors="replace")}
 
 
 class _Here(RequestHandler):
@@ -213,6 +221,9 @@ class _Part(StaticFileHandler):
         self.set_header("Cache-Control", "no-cache")
 
 
+_frames = functools.lru_cache(8)(Frames)  # a replay asks for one frame after the other
+
+
 class _Record(_Here):
     """A record of a run: the digits that are watched, or the digits of a frame."""
 
@@ -228,9 +239,9 @@ class _Record(_Here):
             if kind == "digits":
                 self.finish(digits_path(path).read_bytes())
                 return
-            frames, step = Frames(path), int(self.get_query_argument("step"))
+            frames, step = _frames(path), int(self.get_query_argument("step"))
             frames.look()
-            record = next(record for record in frames.records if record.header.get("step") == step)
+            record = next(record for record in frames.records if record.header["step"] == step)
             self.finish(frames.body(record))
         except (OSError, ValueError, StopIteration):
             raise HTTPError(404) from None
@@ -285,7 +296,7 @@ class _Socket(WebSocketHandler):
 
     def say(self, said: dict[str, Any], body: bytes = b"") -> None:
         """Send a message: the length of its JSON (uint32, little-endian), that, and bytes."""
-        text = json.dumps(said, separators=(",", ":")).encode()
+        text = page.to_json(said).encode()
         with contextlib.suppress(WebSocketClosedError):  # gone between two looks
             self.write_message(struct.pack("<I", len(text)) + text + body, binary=True)
 
@@ -303,11 +314,18 @@ async def serve(
             raise UserError(f"{name}: there is no such run")
         return Run(runs.paths[name], trust)
 
+    needed_at = time.monotonic()
+
+    def about() -> dict[str, Any]:
+        nonlocal needed_at
+        needed_at = time.monotonic()  # a run that asks will be shown here
+        return backends.about_folder(runs.folder) | {"viewers": len(viewers)}
+
     viewers: set[_Socket] = set()
     shared = {"viewers": viewers, "runs": runs}
     routes: list[Any] = [
         ("/", _Page, {"text": page.document("mnist_lab", "app")}),
-        ("/about", _About, {"said": lambda: backends.about_folder(runs.folder) | {"viewers": len(viewers)}}),
+        ("/about", _About, {"said": about}),
         (r"/page/([\w-]+\.(?:js|css))", _Part, {"path": str(page.FOLDER)}),
         ("/records/(digits|frame)", _Record, {"runs": runs}),
         ("/live", _Socket, shared),
@@ -317,7 +335,6 @@ async def serve(
     listening.setblocking(False)
     server.add_socket(listening)
     ready()
-    needed_at = time.monotonic()
     while True:
         if viewers or stay is not None:
             changed = runs.look()
