@@ -66,9 +66,9 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
 
   // Two networks with the same layers have the same colour scales, so that they can be compared.
   function scales(result) {
-    const both = shown.map((view) => view.latest()).filter(Boolean);
-    const alike = both.length > 1 && both.every(({ values }) => values.length === result.values.length && values.every((one, i) => one.length === result.values[i].length));
-    return result.values.map((values, i) => roundScale(...(alike ? both.map((other) => other.values[i]) : [values])));
+    const sizes = ({ values }) => values.map(({ length }) => length).join();
+    const alike = shown.map((view) => view.latest()).filter((other) => other && sizes(other) === sizes(result));
+    return result.values.map((_, i) => roundScale(...alike.map(({ values }) => values[i])));
   }
 
   function changed() {
@@ -96,7 +96,9 @@ export function mount(element, engine, { beside = null, runs = [], connect: reac
     el("div", { class: "x-bottom" }, mistakes.element));
   arrange(beside ? [engine, beside] : [engine]);
   see(now.image, now.problem, "28×28 pixels; draw something.", true);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", function repaint() {
+    if (!element.isConnected) return dark.removeEventListener("change", repaint);
     board.paint();
     paintInk(small, now.image, [1, SIDE, SIDE]);
     for (const view of shown) view.redraw();
@@ -171,9 +173,13 @@ function runView(engine, state, digits) {
   }
 
   const { name, run, checkpoint, training_step: step, parameters, test_accuracy: accuracy, data } = engine.info;
-  const facts = [`${count(parameters)} parameters`, `step ${count(step)}`, accuracy !== null && `${percent(accuracy)} of the test set`, data];
+  const facts = [
+    run !== name && run, checkpoint !== "last" && `checkpoint ${checkpoint}`, `${count(parameters)} parameters`,
+    `step ${count(step)}`, accuracy !== null && `${percent(accuracy)} of the test set`, data,
+  ];
   const element = el("article", { class: "x-run", "aria-label": `${name}, step ${step}` },
-    el("header", { class: "x-about" }, el("h2", {}, name), el("span", { class: "faint" }, [run !== name && run, checkpoint !== "last" && `checkpoint ${checkpoint}`, ...facts].filter(Boolean).join(" · "))),
+    el("header", { class: "x-about" }, el("h2", {}, name),
+      el("span", { class: "faint" }, facts.filter(Boolean).join(" · "))),
     el("div", { class: "x-top" }, answer.element, maps.element), inside.element);
   return {
     element, ask,

@@ -58,7 +58,9 @@ const KINDS = {
   dense: {
     forward({ weights, bias, shape: [rows, columns] }, input) {
       const output = tensor([rows]);
-      for (let row = 0; row < rows; row++) output.data[row] = dot(weights, row * columns, input.data, 0, columns) + (bias ? bias[row] : 0);
+      for (let row = 0; row < rows; row++) {
+        output.data[row] = dot(weights, row * columns, input.data, 0, columns) + (bias ? bias[row] : 0);
+      }
       return output;
     },
     backward({ weights, shape: [rows, columns] }, gradient) {
@@ -79,7 +81,9 @@ const KINDS = {
       const output = tensor([units, side, side]);
       for (let unit = 0, i = 0; unit < units; unit++) {
         const start = bias ? bias[unit] : 0;
-        for (let place = 0; place < places; place++) output.data[i++] = dot(weights, unit * length, patches, place * length, length) + start;
+        for (let place = 0; place < places; place++) {
+          output.data[i++] = dot(weights, unit * length, patches, place * length, length) + start;
+        }
       }
       return output;
     },
@@ -87,7 +91,9 @@ const KINDS = {
       const { weights, shape: [units] } = operation, side = output.shape[1], places = side * side, length = weights.length / units;
       const patches = new Float32Array(places * length), back = new Float32Array(input.data.length);
       for (let place = 0; place < places; place++) {
-        for (let unit = 0; unit < units; unit++) add(patches, place * length, gradient[unit * places + place], weights, unit * length, length);
+        for (let unit = 0; unit < units; unit++) {
+          add(patches, place * length, gradient[unit * places + place], weights, unit * length, length);
+        }
       }
       eachRow(operation, input.shape[1], side, (from, to, count) => {
         for (let k = 0; k < count; k++) back[from + k] += patches[to + k];
@@ -97,7 +103,8 @@ const KINDS = {
   },
   max_pool: {
     forward: ({ window }, input) => pool(input, window, (values) => values.reduce((a, b) => Math.max(a, b))),
-    backward: ({ window }, gradient, { input, output }) => unpool(input, window, gradient, (value, i) => (value === output.data[i] ? 1 : 0), true),
+    backward: ({ window }, gradient, { input, output }) =>
+      unpool(input, window, gradient, (value, i) => (value === output.data[i] ? 1 : 0), true),
   },
   mean_pool: {
     forward: ({ window }, input) => pool(input, window, (values) => values.reduce((a, b) => a + b) / values.length),
@@ -129,7 +136,9 @@ const KINDS = {
   shifts: {
     forward({ pixels, inside }, input, step) {
       const places = [];
-      for (let down = -pixels; down <= pixels; down++) for (let right = -pixels; right <= pixels; right++) places.push([down, right]);
+      for (let down = -pixels; down <= pixels; down++) {
+        for (let right = -pixels; right <= pixels; right++) places.push([down, right]);
+      }
       const distance = ([down, right]) => (down || right ? 0 : 1);
       places.sort((a, b) => distance(a) - distance(b));
       const sums = new Float64Array(10);
@@ -213,8 +222,8 @@ function corner(i, rows, columns, height, width, window) {
 // The image moved up and left by `down` and `right`; the border is repeated.
 function moved(input, down, right) {
   const [, height, width] = input.shape, inside = (value, size) => Math.min(size - 1, Math.max(0, value));
-  const data = input.data.map((_, i) => input.data[inside(Math.floor(i / width) + down, height) * width + inside((i % width) + right, width)]);
-  return tensor(input.shape, data);
+  const from = (i) => inside(Math.floor(i / width) + down, height) * width + inside((i % width) + right, width);
+  return tensor(input.shape, input.data.map((_, i) => input.data[from(i)]));
 }
 
 export function softmax(logits) {

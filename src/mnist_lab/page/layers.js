@@ -15,7 +15,9 @@ export function layers(engine, fail, seen) {
     const last = number === all.length - 1, key = legend();
     const body = el("div"), pictures = weightPictures(engine, stage[0], number === all.findIndex(([step]) => step.weights), fail);
     let shown = stage.length - 1, view = null;
-    const buttons = stage.map((step, i) => el("button", { type: "button", class: "x-step", onclick: () => show(i) }, step.weights ? "sum" : step.kind));
+    const button = (step, i) => el("button", { type: "button", class: "x-step", onclick: () => show(i) },
+      step.weights ? "sum" : step.kind);
+    const buttons = stage.map(button);
     const element = el("section", { class: "x-layer" },
       el("div", { class: "x-head" }, el("h3", {}, `${number + 1}. ${title(stage, last)}`),
         stage.length > 1 && el("span", { class: "x-steps", role: "group", "aria-label": "What is shown of this layer" }, buttons),
@@ -77,7 +79,9 @@ export function layers(engine, fail, seen) {
 
 function title([{ kind, weights, shape }], last) {
   if (!weights) return `${kind[0].toUpperCase()}${kind.slice(1)}`;
-  if (kind !== "dense") return `Convolution: ${count(weights[0])} filters of ${weights[2]}×${weights[3]}, each at ${shape[1]}×${shape[2]} places`;
+  if (kind !== "dense") {
+    return `Convolution: ${count(weights[0])} filters of ${weights[2]}×${weights[3]}, each at ${shape[1]}×${shape[2]} places`;
+  }
   return `${last ? "The answer" : "Dense layer"}: ${count(weights[0])} units, each looks at ${count(weights[1])} numbers`;
 }
 
@@ -88,7 +92,9 @@ function weightPictures(engine, { weights, index, kind }, first, fail) {
   const modes = !weights || (kind === "dense" && !pixels) ? [] : pixels ? ["weights", "weights × ink"] : ["filters"];
   let open = null, values = null, view = null, ink = null;
   const key = legend();
-  const buttons = modes.map((mode) => el("button", { type: "button", class: "x-step", "aria-expanded": "false", onclick: () => toggle(mode) }, mode));
+  const buttons = modes.map((mode) => el("button", {
+    type: "button", class: "x-step", "aria-expanded": "false", onclick: () => toggle(mode),
+  }, mode));
 
   async function toggle(mode) {
     open = open === mode ? null : mode;
@@ -139,8 +145,9 @@ function answers(classes, pick) {
     pick(index);
   }
   const mark = () => cells.forEach(({ button }, index) => button.setAttribute("aria-pressed", String(index === chosen)));
+  const words = classes.some((name) => name.length > 2) ? "x-words" : "";
   return {
-    element: el("div", { class: classes.some((name) => name.length > 2) ? "x-logits x-words" : "x-logits" }, cells.map(({ button }) => button)),
+    element: el("div", { class: `x-logits ${words}` }, cells.map(({ button }) => button)),
     draw(values, scale) {
       cells.forEach(({ button, value }, index) => {
         const part = Math.round((100 * Math.abs(values[index])) / scale);

@@ -32,7 +32,8 @@ export function looked(classes) {
   const parts = Object.fromEntries(Object.entries(METHODS).map(([method, { title, hint }]) => {
     const view = sheet({ shape: [1, 28, 28], zoom: 6, columns: 1, label: `${title}: blue speaks for the class, red against it` });
     const key = legend(), words = el("p", { class: "x-small" }, hint);
-    const element = el("figure", { class: "x-map", title: hint }, el("figcaption", {}, el("b", {}, title), key.element), view.element, words);
+    const caption = el("figcaption", {}, el("b", {}, title), key.element);
+    const element = el("figure", { class: "x-map", title: hint }, caption, view.element, words);
     return [method, { view, key, words, element }];
   }));
   return {

@@ -30,8 +30,8 @@ export async function connect(run, checkpoint = "last") {
     },
 
     async unit(image, step, index, signal) {
-      const [bias, sum, ...rest] = await numbers("unit", { image, signal, step, index });
-      return { bias, sum, inputs: Float32Array.from(rest.slice(0, rest.length / 2)), weights: Float32Array.from(rest.slice(rest.length / 2)) };
+      const all = await numbers("unit", { image, signal, step, index }), middle = all.length / 2 + 1;
+      return { bias: all[0], sum: all[1], inputs: all.subarray(2, middle), weights: all.subarray(middle) };
     },
 
     weights: (step) => numbers("weights", { step }),

@@ -21,8 +21,10 @@ export function says(classes, choose) {
   return {
     element: el("section", { class: "x-says" },
       el("h3", {}, "It says"), el("div", { class: "x-said" }, answer, sure), note,
-      el("div", { role: "group", style: `--name: ${Math.max(...classes.map((name) => name.length))}ch`, "aria-label": "Probability of each class; choose one to see where the network looked for it" },
-        rows.map(({ button }) => button))),
+      el("div", {
+        role: "group", style: `--name: ${Math.max(...classes.map((name) => name.length))}ch`,
+        "aria-label": "Probability of each class; choose one to see where the network looked for it",
+      }, rows.map(({ button }) => button))),
     // `about`: the class that where it looked is about.
     draw({ probabilities, strange }, problem, digits) {
       const best = probabilities.indexOf(Math.max(...probabilities));

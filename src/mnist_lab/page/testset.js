@@ -7,7 +7,8 @@ const AT_ONCE = 120; // thumbnails
 // load(image, words): show this image in place of what is drawn. `more` goes below the mean images.
 export function testset(engine, load, more) {
   const { classes } = engine.info;
-  const matrix = el("div", { class: "x-scroll" }), thumbs = el("div", { class: "x-thumbs", role: "group", "aria-label": "Mistakes; arrow keys go through them" });
+  const matrix = el("div", { class: "x-scroll" });
+  const thumbs = el("div", { class: "x-thumbs", role: "group", "aria-label": "Mistakes; arrow keys go through them" });
   const says = el("p", { role: "status" }, "Looking through the test set …"), means = el("div", { class: "x-thumbs x-means" });
   let all = [], shown = [], at = -1;
 
@@ -43,7 +44,9 @@ export function testset(engine, load, more) {
   async function read() {
     const found = await engine.testset();
     all = found.mistakes;
-    says.textContent = `${count(found.count)} of ${count(found.tested)} test images are missed${found.count > all.length ? `; here are ${count(all.length)}` : ""}. Rows are what they are, columns what they were taken for.`;
+    const some = found.count > all.length ? `; here are ${count(all.length)}` : "";
+    says.textContent = `${count(found.count)} of ${count(found.tested)} test images are missed${some}. `
+      + "Rows are what they are, columns what they were taken for.";
     const counts = classes.map(() => new Array(10).fill(0));
     for (const { label, predicted } of all) counts[label][predicted]++;
     const most = Math.max(1, ...counts.flat());
@@ -53,13 +56,15 @@ export function testset(engine, load, more) {
       const part = 15 + Math.round((65 * number) / most);
       return el("td", {}, el("button", {
         type: "button", style: `background: color-mix(in srgb, var(--negative) ${part}%, var(--paper))`, class: part > 55 ? "x-deep" : null,
-        "aria-label": `${count(number)} of class ${classes[label]} taken for ${classes[predicted]}`, onclick: () => filter(label, predicted),
+        "aria-label": `${count(number)} of class ${classes[label]} taken for ${classes[predicted]}`,
+        onclick: () => filter(label, predicted),
       }, number));
     };
     matrix.replaceChildren(el("table", { class: "x-matrix" },
       el("thead", {}, el("tr", {}, el("th", {}, el("button", { type: "button", onclick: () => filter(null, null) }, "all")),
         classes.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, classes.map((name, label) => el("tr", {}, el("th", { scope: "row" }, name), classes.map((_, predicted) => cell(label, predicted)))))));
+      el("tbody", {}, classes.map((name, label) => el("tr", {},
+        el("th", { scope: "row" }, name), classes.map((_, predicted) => cell(label, predicted)))))));
     means.replaceChildren(...found.means.map((image, label) => thumb(image, `The mean ${classes[label]}`, classes[label],
       () => load(image, `The mean of all training images of ${classes[label]}`))));
     filter(null, null);
@@ -79,5 +84,6 @@ export function testset(engine, load, more) {
 function thumb(image, label, caption, onclick, tabindex = 0) {
   const picture = el("canvas", {});
   paintInk(picture, image, [1, 28, 28]);
-  return el("button", { type: "button", class: "x-thumb", "aria-label": label, title: label, onclick, tabindex }, picture, el("span", {}, caption));
+  return el("button", { type: "button", class: "x-thumb", "aria-label": label, title: label, onclick, tabindex },
+    picture, el("span", {}, caption));
 }

@@ -14,7 +14,8 @@ export function unitPanel(engine, seen) {
   async function show({ all, number, at, index, values, image }) {
     const stage = all[number], step = stage[at], classes = number === all.length - 1 ? engine.info.classes : null;
     const name = where(step.shape, index, classes), value = values[step.index][index];
-    const heading = el("h4", {}, `${name[0].toUpperCase()}${name.slice(1)}: `, el("output", { class: "x-value", "data-value": value }, short(value)));
+    const heading = el("h4", {}, `${name[0].toUpperCase()}${name.slice(1)}: `,
+      el("output", { class: "x-value", "data-value": value }, short(value)));
     const back = stage[0].weights && wayBack(stage, at, index, values);
     if (!back) {
       seen(null);
@@ -37,7 +38,7 @@ export function unitPanel(engine, seen) {
     const dense = kind === "dense", [channels, height, width] = tiles, area = height * width;
     const products = unit.inputs.map((input, i) => input * unit.weights[i]);
     const parts = [unit.inputs, unit.weights, products], scales = parts.map((part) => roundScale(part));
-    const names = dense ? ["What it looked at", "× its weights", "= the products"] : ["The patch it looked at", "× its kernel", "= the products"];
+    const names = [dense ? "What it looked at" : "The patch it looked at", dense ? "× its weights" : "× its kernel", "= the products"];
     const sums = Array.from({ length: channels }, (_, k) => sum(products.subarray(k * area, (k + 1) * area)));
     const focus = channel ?? sums.reduce((best, value, k) => (Math.abs(value) > Math.abs(sums[best]) ? k : best), 0);
     const readable = !dense && area <= READABLE;
@@ -61,11 +62,13 @@ export function unitPanel(engine, seen) {
       ? `Channel ${focus + 1} of ${channels}: its ${area} products add up to ${short(sums[focus])}.` : null;
     const steps = [
       channelSum,
-      `Sum of ${count(products.length)} products ${short(sum(products))} ${unit.bias < 0 ? "−" : "+"} bias ${short(Math.abs(unit.bias))} = ${short(unit.sum)}`,
+      `Sum of ${count(products.length)} products ${short(sum(products))} ${unit.bias < 0 ? "−" : "+"} `
+        + `bias ${short(Math.abs(unit.bias))} = ${short(unit.sum)}`,
       ...way.map(({ kind: what, says, value }) => `${what}: ${says} → ${short(value)}`),
     ];
+    const sees = field && `It sees rows ${range(field.rows)}, columns ${range(field.columns)} of the image, framed in “What it sees”.`;
     element.replaceChildren(heading,
-      field ? el("p", { class: "faint x-small" }, `It sees rows ${range(field.rows)}, columns ${range(field.columns)} of the image (the frame in “What it sees”).`) : "",
+      sees ? el("p", { class: "faint x-small" }, sees) : "",
       el("div", { class: "x-parts" }, pictures), el("div", { class: "x-parts" }, grids),
       el("ol", { class: "x-sum" }, steps.filter(Boolean).map((text) => el("li", {}, text))));
   }
@@ -83,7 +86,8 @@ function grid(values, width, scale, label) {
     const colour = `color-mix(in srgb, var(--${value < 0 ? "negative" : "positive"}) ${part}%, var(--paper))`;
     return el("span", { style: `background: ${colour}`, class: part > 55 ? "x-deep" : null }, brief(value));
   });
-  return el("div", { class: "x-grid", role: "img", "aria-label": `${label}: ${Array.from(values, short).join(", ")}`, style: `--columns: ${width}` }, cells);
+  const words = `${label}: ${Array.from(values, short).join(", ")}`;
+  return el("div", { class: "x-grid", role: "img", "aria-label": words, style: `--columns: ${width}` }, cells);
 }
 
 // A number in four characters: .12, 1.2, 12.

@@ -16,7 +16,8 @@ export function zip(files) {
   for (const [name, content] of Object.entries(files)) {
     const title = new TextEncoder().encode(name), sum = crc32(content);
     // version, flags: UTF-8, stored, time, date (1 January 2000), checksum, two sizes, length of the name, no more
-    const common = [[2, 20], [2, 0x0800], [2, 0], [2, 0], [2, 0x2821], [4, sum], [4, content.length], [4, content.length], [2, title.length], [2, 0]];
+    const sizes = [[4, content.length], [4, content.length], [2, title.length], [2, 0]];
+    const common = [[2, 20], [2, 0x0800], [2, 0], [2, 0], [2, 0x2821], [4, sum], ...sizes];
     const local = fields([[4, 0x04034b50], ...common]);
     parts.push(local, title, content);
     directory.push(fields([[4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]]), title);
