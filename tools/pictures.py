@@ -110,7 +110,7 @@ def view(chromium: str) -> None:
     runs = {folder / f"{name}{seed}": (name, seed) for name in ("relu", "relu_decay") for seed in range(3)}
     strided = folder / "strided"
     for run, (experiment, seed) in {strided: ("strided_dropout", 0), **runs}.items():
-        if not (run / "result.json").exists():
+        if not (run / "view" / "frames").exists():
             options = ["trainer.max_steps=2000", "trainer.log_every_n_steps=10", "trainer.val_check_interval=50"]
             options += ["view=file", "view.pictures=2", "view.every_n_seconds=0.1", "view.max_overhead=0.5"]
             command = [sys.executable, "train.py", f"experiment={experiment}", f"seed={seed}", f"hydra.run.dir={run}"]

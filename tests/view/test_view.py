@@ -320,6 +320,7 @@ def test_what_cannot_be_shown_is_said_before_training(
     [
         (["nothing"], "error: nothing: is not the directory of a run"),
         (["--html"], "error: name a run"),
+        (["--port", "70000"], "error: --port 70000: must be from 1 to 65535"),
         ([], "error: outputs: there is no such folder here"),
     ],
 )
@@ -440,6 +441,7 @@ def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
     page = pages(replay())
     page.waits_for(".live-values", "step 40")
     page.waits_for(".live-status", "watched")
+    assert page.evaluate("document.documentElement.scrollHeight") == 800  # all six are in sight
     metrics = mnist_lab.load(recorded.directory).metrics
     assert f"validation {metrics['val_accuracy'][-1]:.2%}".replace("%", " %") in page.text(".live-values")
     assert f"test {recorded.result['test_accuracy']:.2%}".replace("%", " %") in page.text(".live-status")

@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--serve", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
     parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if not 1 <= args.port <= 65535:
+        raise UserError(f"--port {args.port}: must be from 1 to 65535")
     if args.serve is not None:
         _serve_for_run(args)
         return
