@@ -12,7 +12,7 @@ export class Mosaic {
   constructor(element, { columns, scale = false, onpick }) {
     this.columns = columns;
     this.scale = scale;
-    this.canvas = el("canvas", { role: "img" });
+    this.canvas = el("canvas", { role: "img", "aria-label": "no digits yet" });
     this.tip = el("div", { class: "tip", hidden: true });
     this.element = element;
     element.append(this.canvas, this.tip);
