@@ -281,7 +281,7 @@ export class Live {
   // In a replay the axes stay where they will be at the end.
   heights(kind, factor) {
     const curves = this.ids.flatMap((id) => ["train", "val", "test"].map((part) => this.source.recording(id)?.curve(`${part}_${kind}`)));
-    const [low, high] = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value));
+    const [low, high] = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value).filter((value) => value > 0 || !this.logarithmic));
     return [kind === "loss" && !this.logarithmic ? 0 : low, high];
   }
 
@@ -294,9 +294,10 @@ export class Live {
   extent() {
     const steps = this.ids.flatMap((id) => {
       const stops = this.source.recording(id)?.stops ?? [];
-      return stops.length ? [stops[0], stops.at(-1)] : [];
+      const first = this.logarithmic ? stops.find((step) => step > 0) : stops[0];
+      return first === undefined ? [] : [first, stops.at(-1)];
     });
-    return [Math.min(...steps), Math.max(...steps, 1)];
+    return steps.length ? [Math.min(...steps), Math.max(...steps, 1)] : undefined;
   }
 
   drawBands(step) {
