@@ -464,6 +464,13 @@ def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
     page.press("l", "KeyL")
     page.press(" ", "Space")
     page.waits_for(".live-values", "step 40")  # it has played to the end
+    page.press("l", "KeyL")
+    page.press("Home", "Home")  # a logarithm of which there is none
+    page.waits_for(".live-values", "step 0 ")
+    ticks = "[...document.querySelectorAll('.panel-1 .x.tick')].map((tick) => tick.textContent)"
+    eventually(lambda: page.evaluate(ticks)[0] == "1", "the axis is not logarithmic")
+    page.press("End", "End")
+    page.waits_for(".live-values", "step 40")
     label = "document.querySelector('.panel-6 canvas').getAttribute('aria-label')"
     watched = Recording(recorded.directory).moment(40).watched
     assert watched is not None

@@ -281,8 +281,8 @@ export class Live {
   // In a replay the axes stay where they will be at the end.
   heights(kind, factor) {
     const curves = this.ids.flatMap((id) => ["train", "val", "test"].map((part) => this.source.recording(id)?.curve(`${part}_${kind}`)));
-    const [low, high] = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value));
-    return [kind === "loss" ? (this.logarithmic ? Math.max(low, 0.01) : 0) : low, high];
+    const [low, high] = rangeOf(curves.flatMap((curve) => (curve?.steps.length > 1 ? curve.values : [])).map((value) => factor * value).filter((value) => value > 0 || !this.logarithmic));
+    return [kind === "loss" && !this.logarithmic ? 0 : low, high];
   }
 
   // A word at the end of a curve whose run ended before its time.
@@ -294,9 +294,10 @@ export class Live {
   extent() {
     const steps = this.ids.flatMap((id) => {
       const stops = this.source.recording(id)?.stops ?? [];
-      return stops.length ? [stops[0], stops.at(-1)] : [];
+      const first = this.logarithmic ? stops.find((step) => step > 0) : stops[0];
+      return first === undefined ? [] : [first, stops.at(-1)];
     });
-    return [Math.max(Math.min(...steps), this.logarithmic ? 1 : 0), Math.max(...steps, 2)];
+    return steps.length ? [Math.min(...steps), Math.max(...steps, 1)] : undefined;
   }
 
   drawBands(step) {
