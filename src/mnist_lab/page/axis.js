@@ -20,7 +20,7 @@ const decimals = (step) => Math.max(0, Math.min(9, -Math.floor(Math.log10(step) 
 
 // At most about `most` round numbers from low to high, each with the distance to its neighbour.
 export function ticks(low, high, most, log = false, least = 0) {
-  if (log && high / low >= 8) {
+  if (log && low > 0 && high / low >= 8) {
     const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
     for (const [every, digits] of [[1, [1, 2, 5]], [1, [1]], [2, [1]], [3, [1]], [6, [1]]]) {
       const found = [];
@@ -34,7 +34,7 @@ export function ticks(low, high, most, log = false, least = 0) {
   const power = 10 ** Math.floor(Math.log10(rough) + 1e-9);
   const step = power * ([1, 2, 5].find((digit) => digit * power >= rough * 0.999) ?? 10);
   const found = [];
-  for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6; i++) found.push({ value: i * step, step });
+  for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6 && found.length < 1000; i++) found.push({ value: i * step, step });
   return found;
 }
 
