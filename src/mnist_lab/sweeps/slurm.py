@@ -118,9 +118,10 @@ class Slurm(JobLauncher):
             payload.write_bytes(pickle.dumps((sys.argv, pickle.dumps((self, tasks)))))
             script.write_text(self.script(payload), encoding="utf-8")
             words = ["--parsable", "--requeue", *self.options, f"--array={','.join(map(str, tasks))}%{self.at_once}"]
-            with ids.open("w") as file:  # sbatch writes it, also where this process is killed
+            with ids.open("w", encoding="utf-8") as file:  # sbatch writes it, also where this process is killed
                 slurm("sbatch", *words, str(script), stdout=file)
-            log.info(f"{len(tasks)} jobs submitted as {ids.read_text().strip()}; output in {short_path(self.folder)}")
+            given = ids.read_text(encoding="utf-8").strip()
+            log.info(f"{len(tasks)} jobs submitted as {given}; output in {short_path(self.folder)}")
 
     def script(self, payload: Path) -> str:
         """What Slurm runs for a task of the array whose jobs lie in the file ``payload``."""
@@ -131,7 +132,7 @@ class Slurm(JobLauncher):
     def _look(self) -> dict[int, State]:
         """How Slurm sees the jobs of this sweep, by number. Raises UserError where it does not say."""
         paths = [path for path in self.folder.glob("*.id") if path.stat().st_size]
-        first = {path.read_text().split(";")[0].strip(): int(path.name.split("-")[0]) for path in paths}
+        first = {path.read_text(encoding="utf-8").split(";")[0].strip(): int(path.name.split("-")[0]) for path in paths}
         words = ["--me", "--all", "--noheader", "--array", "--states=all", "--Format"]
         words += ["ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,exit_code:|"]
         rows = [line.split("|") for line in (slurm("squeue", *words) if first else "").splitlines()]
@@ -180,7 +181,11 @@ class Slurm(JobLauncher):
     def _why(self, state: State) -> str:
         """Why a job ended: its state, what it said last, where the rest is."""
         path = self.folder / f"{state.id}.log"
-        lines = [line for line in path.read_text(errors="replace").split("\n") if line.strip()] if path.exists() else []
+        lines = (
+            [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+            if path.exists()
+            else []
+        )
         number = state.status & 0x7F if state.name == "FAILED" else 0
         killed = f" ({signal.Signals(number).name})" if 0 < number < 32 else ""
         return f"{state.name}{killed}" + (f": {lines[-1].strip()}; output in {short_path(path)}" if lines else "")

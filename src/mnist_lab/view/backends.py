@@ -1,5 +1,6 @@
 """Where a view is shown: on a page of this machine, in a tab or a window of the browser, or as files."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -7,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.request
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,9 @@ def about_folder(folder: Path) -> dict[str, Any]:
 def about(port: int) -> dict[str, Any] | None:
     """What the page at ``port`` says of itself; None where it is not ours."""
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"http://127.0.0.1:{port}/about", timeout=5
-        ) as answer:
-            said = json.loads(answer.read(10_000))
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+            connection.request("GET", "/about")
+            said = json.loads(connection.getresponse().read(10_000))
     except (OSError, ValueError, http.client.HTTPException, RecursionError):  # it may be anything that listens there
         return None
     return said if isinstance(said, dict) and said.get("mnist_lab") == "view" else None
