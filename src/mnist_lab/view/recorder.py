@@ -302,7 +302,9 @@ class ViewRecorder(pl.Callback):
             return
         self._viewer_ended = True
         if self._viewer.returncode:
-            *_, reason = self._errors.read_text(errors="replace", encoding="utf-8").strip().split("\n")
+            reason = ""
+            with contextlib.suppress(OSError):
+                *_, reason = self._errors.read_text(errors="replace", encoding="utf-8").strip().split("\n")
             log.warning(f"view: ended with an error, training is not affected: {reason or 'it gave no reason'}")
 
     def _wait(self) -> None:

@@ -32,6 +32,7 @@ from mnist_lab.view.recording import Frames, digits_path
 
 _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
+_ROWS = 1.0  # seconds after which new rows of curves are sent, without a frame
 _LIST = 1.0  # seconds between two looks for runs, at least
 _LARGEST = 100_000  # bytes of a message from a page
 # What a page is told of a run's result.
@@ -142,7 +143,8 @@ class Shown:
 
     def __init__(self, run_dir: Path):
         self.run_dir, self.frames = run_dir, Frames(run_dir)
-        self._stamp: tuple[int, ...] = ()  # of the curves' file as it was sent
+        self._rows_at = -_ROWS  # when the curves' file was looked at
+        self._stamp: tuple[int, ...] = ()  # of it as it was sent
         self._sent, self._last = 0, b""  # how much of it, and the last line of that
 
     def news(self) -> tuple[dict[str, Any], bytes]:
@@ -154,8 +156,10 @@ class Shown:
             if records:
                 with contextlib.suppress(OSError):
                     body = self.frames.body(records[-1])
-        if curves := self._new_rows():
-            said["curves"] = curves
+        if said or time.monotonic() > self._rows_at + _ROWS:  # a page draws all of its curves anew for a row
+            self._rows_at = time.monotonic()
+            if curves := self._new_rows():
+                said["curves"] = curves
         return said, body
 
     def _new_rows(self) -> dict[str, Any] | None:
