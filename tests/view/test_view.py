@@ -30,7 +30,7 @@ from tornado.websocket import websocket_connect
 
 import mnist_lab
 from mnist_lab.runs.result import Result
-from mnist_lab.view import backends, pictures, recorder
+from mnist_lab.view import backends, pictures, recorder, server
 from mnist_lab.view.recorder import Distribution
 from mnist_lab.view.recording import LEVELS, Frames, FrameWriter, Recording, encode
 from mnist_lab.view.server import Runs, Shown
@@ -271,7 +271,10 @@ def test_a_port_that_something_else_has_is_passed_over(answer: bytes, tmp_path: 
         assert port > other.getsockname()[1]
 
 
-def test_curves_are_sent_as_what_is_new_and_all_of_them_when_the_file_is_made_anew(tmp_path: Path) -> None:
+def test_curves_are_sent_as_what_is_new_and_all_of_them_when_the_file_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_ROWS", 0.0)
     path, shown = tmp_path / "metrics.csv", Shown(tmp_path)
     assert shown.news()[0] == {}
     sent = []
