@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, Lab, Process, Train, command, environment
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mnist_lab
 from mnist_lab import Run
 from mnist_lab.errors import UserError
+from mnist_lab.networks.layers import WhiteningConv2d
 
 SMALL = ["model=softmax", "data=fake", "data.batch_size=50", "trainer.log_every_n_steps=10"]
 
@@ -151,6 +153,22 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(lab: Lab) -> None:
     assert lab("fit=false", "checkpoint=best", f"resume={part.directory}").result.tested == "best"
     with pytest.raises(UserError, match=r"optim\.lr: .*0\.001 there, 0\.1 here"):
         lab(f"resume={part.directory}", "optim.lr=0.1")
+
+
+def test_whitening_filters_come_from_training_images_once(lab: Lab) -> None:
+    options = ["model=convnet", "model.channels=[8]", "model.kernels=[5]", "model.strides=[2]", "model.hidden=8"]
+    options += [*SMALL[1:], "model.whiten=true", "data.normalize=true", "logger=none"]
+    whole = lab(*options, "trainer.max_steps=20", to="whole")
+    part = lab(*options, "trainer.max_steps=10", to="part")
+    found = weights(part)["network.convolutions.0.weight"]
+    data = instantiate(whole.config.data)
+    data.setup()
+    layer = WhiteningConv2d(8, 5, 2, 28)
+    layer.prepare((data.train[0][:1000, None] / 255 - data.mean) / data.std)
+    assert torch.allclose(found, layer.weight, atol=1e-4)
+    assert same(weights(whole), weights(lab(f"resume={part.directory}", "trainer.max_steps=20")))
+    assert torch.equal(found, weights(whole)["network.convolutions.0.weight"])
+    assert whole.result.parameters == 7 * 7 * 8 * 8 + 8 + 8 * 10 + 10  # the filters are not trained
 
 
 def test_a_damaged_checkpoint_is_stepped_over(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:

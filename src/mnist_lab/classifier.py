@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from mnist_lab.networks.layers import mean_over_shifts
+from mnist_lab.networks.layers import WhiteningConv2d, mean_over_shifts
 from mnist_lab.schedules import Schedule
 
 Batch = tuple[Tensor, Tensor]
+_PREPARED_FROM = 1000  # training images, for filters that are made from them
 
 
 @dataclass
@@ -158,6 +159,13 @@ class DigitClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best, self._random_state = checkpoint["best"], checkpoint["random_state"]
         self._random_state_mps = checkpoint.get("random_state_mps")
+
+    def on_fit_start(self) -> None:
+        whitening = [layer for layer in self.network.modules() if isinstance(layer, WhiteningConv2d)]
+        if whitening and not self.trainer.ckpt_path:  # which has the filters
+            images = self.trainer.datamodule.first_images(_PREPARED_FROM)  # type: ignore[attr-defined]
+            for layer in whitening:
+                layer.prepare(images)
 
     def on_train_start(self) -> None:
         self._ranks = self.trainer.world_size

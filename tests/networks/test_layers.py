@@ -11,6 +11,7 @@ from mnist_lab.networks.layers import (
     Init,
     PaddedConv2d,
     ShiftedCopies,
+    WhiteningConv2d,
     dropout_layer,
     mean_over_shifts,
     multiply_adds,
@@ -90,6 +91,20 @@ def test_dropout_zeroes_some_values_and_scales_up_the_others() -> None:
             dropout_layer(probability)
 
 
+def test_whitening_makes_patches_uncorrelated_with_the_same_variance() -> None:
+    torch.manual_seed(0)
+    images = nn.functional.avg_pool2d(torch.rand(200, 1, 30, 30), 3, stride=1)  # neighbours are alike
+    layer = WhiteningConv2d(8, 3, 2, 28, "valid")
+    layer.prepare(images)
+    seen = layer(images).transpose(0, 1).flatten(1)
+    assert seen.shape == (8, 200 * 13 * 13)
+    torch.testing.assert_close(seen[:4], -seen[4:])
+    covariance = seen[:4].cov()
+    assert covariance.diagonal().tolist() == pytest.approx([1.0] * 4, abs=0.05)  # the strongest four of nine
+    assert (covariance - covariance.diagonal().diag()).abs().max() < 1e-3
+    assert not [p for p in layer.parameters() if p.requires_grad]
+
+
 def test_batch_norms_running_averages_move_by_a_hundredth() -> None:
     (layer,) = norm("shift", 1, Init("zeros", 0.1, 0.0))
     layer(torch.tensor([[2.0], [4.0]]))
@@ -108,6 +123,8 @@ def test_dropout_is_off_in_evaluation() -> None:
         (lambda: Init("ones", 0.1, 0.0), "init=ones: must be one of zeros, truncated_normal, he, torch"),
         (lambda: Init("truncated_normal", -0.1, 0.0), r"weight_std=\[-0.1\]: must hold at least one number"),
         (lambda: norm("yes", 5, Init("he", 0.1, 0.0)), "batch_norm=yes: must be one of none, shift, scale_and_shift"),
+        (lambda: WhiteningConv2d(20, 3, 1, 28), "channels=20: whitening by 3x3 takes an even number up to 18"),
+        (lambda: WhiteningConv2d(5, 5, 1, 28), "channels=5: whitening by 5x5 takes an even number up to 50"),
         (lambda: dropout_layer(1.0), "dropout=1.0: the probability to zero a value must be at least 0 and below 1"),
     ],
 )

@@ -86,6 +86,11 @@ class DigitsDataModule(pl.LightningDataModule):
         options = {"seed": self.seed, "drop_last": self.drop_last, "augment": self.augment}
         return self._batches(self.train, self.batch_size, **options)
 
+    def first_images(self, count: int) -> Tensor:
+        """float32 (count, 1, 28, 28): training images, unchanged, as batches hold them; the same in every process."""
+        images, labels = (part[:count] for part in self.train)
+        return next(iter(Batches(images, labels, count, mean=self.mean, std=self.std)))[0]
+
     def val_dataloader(self) -> list[Batches]:
         """What is watched during training, in order; empty where nothing is."""
         return [self._batches(getattr(self, name), self.eval_batch_size) for name in self.watched]

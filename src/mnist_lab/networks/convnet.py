@@ -2,7 +2,16 @@
 
 from torch import Tensor, nn
 
-from mnist_lab.networks.layers import ACTIVATIONS, Init, PaddedConv2d, dropout_layer, norm, one_of, positive
+from mnist_lab.networks.layers import (
+    ACTIVATIONS,
+    Init,
+    PaddedConv2d,
+    WhiteningConv2d,
+    dropout_layer,
+    norm,
+    one_of,
+    positive,
+)
 
 
 class Convnet(nn.Module):
@@ -11,7 +20,8 @@ class Convnet(nn.Module):
     ``channels``, ``kernels`` and ``strides`` (None: 1 each) name one convolution each by position. ``padding`` is
     ``same``, which leaves the size to the strides, or ``valid``, which takes no pixel from outside the image. ``pool``
     adds 2x2 max pooling before each activation. The tutorial pools after the ReLU; pooling first gives the same values
-    and gradients for any rising activation, on a quarter of the elements.
+    and gradients for any rising activation, on a quarter of the elements. ``whiten`` takes for the first convolution,
+    with its batch norm, filters that are not trained: those of :class:`WhiteningConv2d`.
 
     Raises ValueError where lengths differ, a value is not positive, nothing is left of the image, for ``dropout``
     outside [0, 1) and for unknown choices.
@@ -32,6 +42,7 @@ class Convnet(nn.Module):
         weight_std: float = 0.1,
         bias: float = 0.1,
         output_bias: float = 0.1,
+        whiten: bool = False,
     ):
         super().__init__()
         strides = strides or [1] * len(channels)
@@ -45,9 +56,13 @@ class Convnet(nn.Module):
         layers: list[nn.Module] = []
         inputs, size = 1, 28
         for outputs, kernel, stride in zip(channels, kernels, strides, strict=True):
-            layer = start(PaddedConv2d(inputs, outputs, kernel, stride, size, has_bias, padding))
-            layers += [layer, *norm(batch_norm, outputs, start, spatial=True), *([nn.MaxPool2d(2)] if pool else [])]
-            layers.append(ACTIVATIONS[activation]())
+            if whiten and not layers:
+                layer: PaddedConv2d = WhiteningConv2d(outputs, kernel, stride, size, padding)
+                layers.append(layer)
+            else:
+                layer = start(PaddedConv2d(inputs, outputs, kernel, stride, size, has_bias, padding))
+                layers += [layer, *norm(batch_norm, outputs, start, spatial=True)]
+            layers += [*([nn.MaxPool2d(2)] if pool else []), ACTIVATIONS[activation]()]
             inputs, size = outputs, layer.out_size // 2 if pool else layer.out_size
             if size < 1:
                 raise ValueError(f"channels={channels}: too many, nothing is left of 28 pixels")

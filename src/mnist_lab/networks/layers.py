@@ -79,6 +79,32 @@ class PaddedConv2d(nn.Conv2d):
         return super().forward(input)
 
 
+class WhiteningConv2d(PaddedConv2d):
+    """A convolution of one channel that is not trained: :meth:`prepare` makes its filters from images.
+
+    Half of them take the patches of the images apart into principal components, the strongest first, each scaled to a
+    variance of about 1; the others are their negatives, since a ReLU keeps one sign only. From D. Page 2019, "How to
+    Train Your ResNet 8", and K. Jordan 2024, arXiv 2404.00498.
+    """
+
+    def __init__(self, outputs: int, kernel: int, stride: int, size: int, padding: str = "same"):
+        if outputs % 2 or outputs > 2 * kernel**2:
+            raise ValueError(
+                f"channels={outputs}: whitening by {kernel}x{kernel} takes an even number up to {2 * kernel**2}"
+            )
+        super().__init__(1, outputs, kernel, stride, size, bias=False, padding=padding)
+        self.weight.requires_grad_(False)
+
+    @torch.no_grad()
+    def prepare(self, images: Tensor) -> None:
+        """Make the filters from ``images`` (n, 1, size, size)."""
+        patches = F.unfold(images, self.kernel_size, stride=self.stride).transpose(1, 2).flatten(0, 1)
+        variances, components = torch.linalg.eigh(patches.T.cov())  # in ascending order
+        scaled = components / (variances + 0.005 * variances.mean()).sqrt()  # which keeps noise from becoming large
+        half = scaled.T.flip(0)[: self.out_channels // 2].view(-1, 1, *self.kernel_size)
+        self.weight.copy_(torch.cat([half, -half]))
+
+
 def norm(kind: str, features: int, init: Init, spatial: bool = False) -> list[nn.Module]:
     """Batch normalisation that goes before the activation, or nothing for ``none``.
 
