@@ -22,7 +22,7 @@ def network(overrides: list[str]) -> Any:
     import torch
     from hydra import compose, initialize_config_dir
 
-    from mnist_lab.experiment import classifier
+    from mnist_lab.build import classifier
     from mnist_lab.runs.directory import register_resolvers
 
     register_resolvers()

@@ -12,9 +12,9 @@ from conftest import ROOT, Lab, command, environment
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_lab.build import build, classifier, trainer_settings
 from mnist_lab.config import check, check_node, flatten_config
 from mnist_lab.errors import UserError
-from mnist_lab.experiment import build, classifier, trainer_settings
 from mnist_lab.runs.directory import register_resolvers
 
 CONF = ROOT / "conf"

@@ -17,9 +17,9 @@ from torch.nn.utils.stateless import _reparametrize_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mnist_lab.build import classifier
 from mnist_lab.classifier import CrossEntropy, DigitClassifier
 from mnist_lab.data import Batches
-from mnist_lab.experiment import classifier
 from mnist_lab.runs.directory import register_resolvers
 
 MODELS = sorted({path.stem for path in (ROOT / "conf" / "model").glob("*.yaml")} - {"other"})  # which is the user's own

@@ -25,9 +25,9 @@ from omegaconf import DictConfig
 from PIL import Image
 from recipes import RESULTS, ROOT, Recipe
 
+from mnist_lab.build import classifier
 from mnist_lab.config import flatten_config
 from mnist_lab.errors import UserError, did_you_mean, exit_on_user_error
-from mnist_lab.experiment import classifier
 from mnist_lab.explore.ensemble import ensemble
 from mnist_lab.explore.familiar import digits_of
 from mnist_lab.mosaic import mosaic

@@ -16,6 +16,7 @@ CORE = {
     "config.py": "what a config must be",
     "errors.py": "what a user is told",
     "experiment.py": "build, fit, test, result",
+    "build.py": "what a config names becomes objects",
     "data/": "sources, IDX files, batches, the LightningDataModule",
     "networks/": "plain `nn.Module`s",
     "schedules.py": "the learning rate as a function of the step",

@@ -11,7 +11,7 @@ The core, in the order in which to read it. A config goes down this list and nev
 1. ``train.py`` at the top of the repository, with ``conf/``: every choice there is.
 2. ``runs/lifecycle.py`` and ``runs/directory.py``: the directory of a run, its status, its signals, its record;
    ``config.py`` and ``errors.py``: what is checked before anything is loaded, and what a user is told.
-3. ``experiment.py``: build, fit, test, result.
+3. ``experiment.py``: build, fit, test, result, in a straight line; ``build.py``: how objects are built.
 4. ``data/``, ``networks/``, ``schedules.py``, ``classifier.py``: what is trained on what, and how.
 5. ``callbacks/``: checkpoints, curves, progress, the guard against NaN, a stop between two steps.
 6. ``runs/run.py``: what a run has left, as an object; ``result.py``, ``metrics.py`` beside it.

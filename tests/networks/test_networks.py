@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
-from mnist_lab.experiment import build
+from mnist_lab.build import build
 from mnist_lab.networks import MLP, Convnet, Softmax
 
 CONF = Path(__file__).parents[2] / "conf" / "model"

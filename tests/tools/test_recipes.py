@@ -10,8 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+from mnist_lab.build import build, classifier
 from mnist_lab.data import DigitsDataModule
-from mnist_lab.experiment import build, classifier
 from mnist_lab.runs.directory import register_resolvers
 
 MLP4 = [(200, 784), (100, 200), (60, 100), (30, 60), (10, 30)]

@@ -25,7 +25,7 @@ from mnist_lab.errors import Pruned, UserError, describe, exit_on_user_error, op
 from mnist_lab.runs import directory
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.directory import Launch, checkpoint_path, run_lock
-from mnist_lab.runs.processes import when_orphaned
+from mnist_lab.runs.processes import is_rank_zero, when_orphaned
 from mnist_lab.runs.provenance import provenance
 from mnist_lab.runs.result import Result, command, next_commands
 from mnist_lab.runs.run import Run, read_result
@@ -43,7 +43,7 @@ def run(cfg: DictConfig) -> float | None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _stop)
     first = int(os.environ.setdefault("MNIST_LAB_FIRST", str(os.getpid())))  # inherited by those it starts
-    if not experiment.is_rank_zero():
+    if not is_rank_zero():
         logging.getLogger().setLevel(logging.ERROR)
         if first != os.getpid():
             when_orphaned(first, lambda: os._exit(0))  # it would wait for the first one in vain
@@ -93,7 +93,7 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
 
     A run that goes on is running once it trains again; if it fails before that, its result stays as it was.
     """
-    run_dir, choices, leads = launch.run_dir, launch.choices, experiment.is_rank_zero()
+    run_dir, choices, leads = launch.run_dir, launch.choices, is_rank_zero()
     if resumes := bool(cfg.get("resume")):
         cfg = directory.resumed_config(cfg, launch.overrides)
         ended = read_result(run_dir)
@@ -160,7 +160,7 @@ def _locked(run_dir: Path) -> Iterator[None]:
     """
     lock = run_lock(run_dir)
     try:
-        if experiment.is_rank_zero():
+        if is_rank_zero():
             lock.acquire(timeout=0.5)  # somebody may be asking whether it is held
     except Timeout:
         raise UserError(f"{run_dir}: another process is at work on this run; wait for its end, or stop it") from None

@@ -1,4 +1,4 @@
-"""The process itself: the cores it may use, and the process that started it."""
+"""The process itself: its cores, its part among those that train together, and the process that started it."""
 
 import os
 import threading
@@ -9,6 +9,14 @@ from collections.abc import Callable
 def usable_cores() -> int:
     """How many cores this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one, of those that train together, which keeps the records."""
+    from pytorch_lightning.utilities import rank_zero_only  # here, because launchers are imported at every start
+
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
 
 
 def when_orphaned(parent: int, do: Callable[[], None]) -> None:
