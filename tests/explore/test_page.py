@@ -478,6 +478,7 @@ def test_what_cannot_be_answered_gets_a_line(server: str, what: str, code: int, 
         (["{run}", "--checkpoint", "step7"], "the run has kept no such checkpoint"),
         (["{run}", "{run}", "{run}"], "3 runs: two can be side by side"),
         (["{empty}"], "checkpoint"),
+        (["{run}", "--port", "70000"], "--port 70000: must be from 1 to 65535"),
     ],
 )
 def test_errors_are_one_line(

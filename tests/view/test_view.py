@@ -437,6 +437,23 @@ def replay(recorded: Process) -> Iterator[Callable[..., str]]:
         process.communicate()
 
 
+@pytest.mark.parametrize("page", ["view", "explore"])
+def test_ctrl_c_ends_a_page_without_a_word(page: str, recorded: Process) -> None:
+    words = [sys.executable, "-m", f"mnist_lab.{page}", str(recorded.directory), "--no-browser", "--port", "18940"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        assert process.stdout
+        said = rf"{page}: http://localhost:(\d+)\S* \(from another machine: .*\); Ctrl-C ends it\n"
+        found = re.fullmatch(said, process.stdout.readline())
+        assert found
+        assert (backends.about(int(found[1])) or {})["viewers"] == 0
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 130
+    finally:
+        process.kill()
+
+
 @needs_chromium
 def test_a_replay_obeys_keys_and_says_in_words_what_it_shows(
     replay: Callable[..., str], pages: Callable[..., Page], recorded: Process

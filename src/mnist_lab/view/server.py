@@ -305,6 +305,24 @@ class _Socket(WebSocketHandler):
             self.write_message(struct.pack("<I", len(text)) + text + body, binary=True)
 
 
+def show(
+    name: str, runs: Runs, port: int, browser: bool, window: bool = False, query: str = "", trust: Sequence[str] = ()
+) -> None:
+    """Serve at ``port``, or at a free one after it, until Ctrl-C: the command ``name`` says where, and opens the page.
+
+    ``browser``: whether it opens it, in a ``window`` of its own where it can. ``query`` says what the page shows.
+    """
+    listening, port = backends.listen(port)
+    assert listening
+
+    def ready() -> None:
+        print(f"{name}: {backends.directions(port, query)}; Ctrl-C ends it", flush=True)
+        if browser and backends.has_display():
+            backends.open_page(backends.address(port, query), window)
+
+    asyncio.run(serve(listening, runs, None, ready, trust))
+
+
 async def serve(
     listening: socket.socket, runs: Runs, stay: float | None, ready: Callable[[], None], trust: Sequence[str] = ()
 ) -> None:
