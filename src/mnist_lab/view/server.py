@@ -1,7 +1,6 @@
 """Serves the page and, over a websocket, what the runs of a folder record: data, which the browser draws.
 
-A page says which runs it shows; it is sent all that these have recorded, then what is new. Only pages of this server
-are answered: a request for another host's name, or from another site's page, is refused.
+A page says which runs it shows; it is sent all that these have recorded, then what is new.
 """
 
 import asyncio
@@ -9,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import socket
 import struct
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -30,7 +31,7 @@ from mnist_lab.runs.run import Run, state
 from mnist_lab.view import backends
 from mnist_lab.view.recording import Frames, digits_path
 
-_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")  # names of this machine
 _LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
 _ROWS = 1.0  # seconds after which new rows of curves are sent, without a frame
 _LIST = 1.0  # seconds between two looks for runs, at least
@@ -186,20 +187,32 @@ class Shown:
         return {"from": start, "text": text.decode(errors="replace")}
 
 
-class _Here(RequestHandler):
-    """Answers requests to this machine by one of its own names only: a page elsewhere may have taken another."""
-
+class _Refused(RequestHandler):
     def prepare(self) -> None:
-        if self.request.host.rpartition(":")[0] not in _HOSTS and self.request.host not in _HOSTS:
-            raise HTTPError(403, reason="this page is served at localhost only")
+        raise HTTPError(403, reason="only for pages of this server, at localhost")
 
+
+class _OwnPages(Application):
+    """Answers pages of this server only: the Host is this machine's own name, the Origin, where there is one, the same.
+
+    So neither another site nor a name that was bent to this address reaches any of it.
+    """
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        origin, own = request.headers.get("Origin"), (f"http://{request.host}", f"https://{request.host}")
+        if _HOST.fullmatch(request.host) and (origin is None or origin in own):
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, _Refused)
+
+
+class _Answer(RequestHandler):
     def set_default_headers(self) -> None:
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
         self.set_header("Cache-Control", "no-cache")
 
 
-class _Page(_Here):
+class _Page(_Answer):
     def initialize(self, text: str) -> None:
         self.text = text
 
@@ -207,7 +220,7 @@ class _Page(_Here):
         self.finish(self.text)
 
 
-class _About(_Here):
+class _About(_Answer):
     def initialize(self, said: Callable[[], dict[str, Any]]) -> None:
         self.said = said
 
@@ -218,9 +231,6 @@ class _About(_Here):
 class _Part(StaticFileHandler):
     """A module or the style; ``document`` names them."""
 
-    def prepare(self) -> None:
-        _Here.prepare(self)  # type: ignore[arg-type]
-
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
 
@@ -228,7 +238,7 @@ class _Part(StaticFileHandler):
 _frames = functools.lru_cache(8)(Frames)  # a replay asks for one frame after the other
 
 
-class _Record(_Here):
+class _Record(_Answer):
     """A record of a run: the digits that are watched, or the digits of a frame."""
 
     def initialize(self, runs: Runs) -> None:
@@ -252,15 +262,12 @@ class _Record(_Here):
 
 
 class _Socket(WebSocketHandler):
-    """The other end of a page. tornado lets in pages of this server only."""
+    """The other end of a page."""
 
     def initialize(self, viewers: set["_Socket"], runs: Runs) -> None:
         self.viewers, self.runs = viewers, runs
         self.shown: dict[str, Shown] = {}
         self.behind_since: float | None = None  # when news went out that the page has not taken in yet
-
-    def prepare(self) -> None:
-        _Here.prepare(self)  # type: ignore[arg-type]
 
     def open(self, *args: str, **kwargs: str) -> None:
         self.viewers.add(self)
@@ -353,7 +360,7 @@ async def serve(
         ("/live", _Socket, shared),
         *explore.routes(find),
     ]
-    server = HTTPServer(Application(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
+    server = HTTPServer(_OwnPages(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
     listening.setblocking(False)
     server.add_socket(listening)
     ready()
