@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mnist_lab.errors import UserError, exit_on_user_error
 from mnist_lab.runs.directory import find_run
+from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.view import backends, pictures, recording
 from mnist_lab.view.recording import Recording
 
@@ -35,8 +36,8 @@ def main() -> None:
         return
     runs = [find_run(run) for run in args.runs]
     for run in runs:
-        if not (run / "metrics.csv").exists():
-            raise UserError(f"{run}: is not the directory of a run, it has no metrics.csv; name one in outputs/")
+        if not (run / CURVES).exists():
+            raise UserError(f"{run}: is not the directory of a run, it has no {CURVES}; name one in outputs/")
     if not runs and (args.html or args.backend == "file"):
         raise UserError("name a run: its directory in outputs/")
     if args.html is not None:

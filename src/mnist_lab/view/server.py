@@ -26,29 +26,15 @@ from mnist_lab.errors import UserError
 from mnist_lab.explore import handlers as explore
 from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.result import FILE as RESULT
-from mnist_lab.runs.result import JOBS, Result
-from mnist_lab.runs.run import Run, state
+from mnist_lab.runs.run import Run
 from mnist_lab.view import backends
-from mnist_lab.view.recording import Frames, digits_path
+from mnist_lab.view.recording import Frames, describe, digits_path, stamp
 
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")  # names of this machine
 _LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
 _ROWS = 1.0  # seconds after which new rows of curves are sent, without a frame
 _LIST = 1.0  # seconds between two looks for runs, at least
 _LARGEST = 100_000  # bytes of a message from a page
-# What a page is told of a run's result.
-_TOLD: tuple[str, ...] = (
-    "data",
-    "model",
-    "seed",
-    "error",
-    "steps",
-    "parameters",
-    "fit_seconds",
-    "val_accuracy",
-    "best_val_accuracy",
-)
-_TOLD += ("test_accuracy", "test_errors")
 
 
 class Runs:
@@ -73,10 +59,10 @@ class Runs:
             del self.about[name], self._seen[name]
         self.paths = found
         for name, path in found.items():
-            seen = _stamp(path / RESULT)
+            seen = stamp(path / RESULT)
             if seen != self._seen.get(name) or _running(self.about.get(name)):
                 self._seen[name] = seen
-                about = self._describe(path)
+                about = describe(path)
                 if about != self.about.get(name):
                     self.about[name] = about
                     changed.append(name)
@@ -91,40 +77,9 @@ class Runs:
     def _id(self, path: Path) -> str:
         return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
 
-    def _describe(self, path: Path) -> dict[str, Any]:
-        try:
-            result = Result.read(path)
-        except UserError:
-            result = Result("interrupted", name=path.name)
-        try:
-            started = min(p.stat().st_mtime for p in (path / "config.yaml", path / RESULT) if p.exists())
-        except (OSError, ValueError):
-            started = 0.0
-        known = {name: value for name in _TOLD if (value := getattr(result, name)) is not None}
-        jobs = None
-        with contextlib.suppress(OSError, ValueError):
-            jobs = int((path.parent / JOBS).read_text(encoding="utf-8"))
-        return known | {
-            "name": result.name or path.name,
-            "state": state(path, result),
-            "started": started,
-            "sweep": path.parent.name if jobs else None,
-            "jobs": jobs,
-            "max_steps": result.settings.get("trainer.max_steps"),
-            "settings": result.settings,
-        }
-
 
 def _running(about: dict[str, Any] | None) -> bool:
     return about is not None and about["state"] == "running"
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does."""
-    with contextlib.suppress(OSError):
-        stat = path.stat()
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
-    return ()
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -145,7 +100,7 @@ class Shown:
     def __init__(self, run_dir: Path):
         self.run_dir, self.frames = run_dir, Frames(run_dir)
         self._rows_at = -_ROWS  # when the curves' file was looked at
-        self._stamp: tuple[int, ...] = ()  # of it as it was sent
+        self._seen: tuple[int, ...] = ()  # its stamp as it was sent
         self._sent, self._last = 0, b""  # how much of it, and the last line of that
 
     def news(self) -> tuple[dict[str, Any], bytes]:
@@ -166,7 +121,7 @@ class Shown:
     def _new_rows(self) -> dict[str, Any] | None:
         """Complete lines of ``metrics.csv`` that are new; all of them where the file is another."""
         path = self.run_dir / CURVES
-        if (stamp := _stamp(path)) == self._stamp:
+        if (seen := stamp(path)) == self._seen:
             return None
         try:
             with path.open("rb") as file:
@@ -178,7 +133,7 @@ class Shown:
                     text = file.read()
         except OSError:
             return None
-        self._stamp = stamp
+        self._seen = seen
         text = text[len(self._last) : text.rfind(b"\n") + 1]
         if not text:
             return None
@@ -271,7 +226,7 @@ class _Socket(WebSocketHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         self.viewers.add(self)
-        self.say({"runs": self.runs.about, "folder": str(self.runs.folder), "named": self.named()})
+        self.say({"runs": self.runs.about, "named": self.named()})
 
     def named(self) -> list[str]:
         """The runs to show first."""
@@ -343,6 +298,7 @@ async def serve(
             raise UserError(f"{name}: there is no such run")
         return Run(runs.paths[name], trust)
 
+    viewers: set[_Socket] = set()
     needed_at = time.monotonic()
 
     def about() -> dict[str, Any]:
@@ -350,14 +306,12 @@ async def serve(
         needed_at = time.monotonic()  # a run that asks will be shown here
         return backends.about_folder(runs.folder) | {"viewers": len(viewers)}
 
-    viewers: set[_Socket] = set()
-    shared = {"viewers": viewers, "runs": runs}
     routes: list[Any] = [
         ("/", _Page, {"text": page.document("mnist_lab", "app")}),
         ("/about", _About, {"said": about}),
         (r"/page/([\w-]+\.(?:js|css))", _Part, {"path": str(page.FOLDER)}),
         ("/records/(digits|frame)", _Record, {"runs": runs}),
-        ("/live", _Socket, shared),
+        ("/live", _Socket, {"viewers": viewers, "runs": runs}),
         *explore.routes(find),
     ]
     server = HTTPServer(_OwnPages(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
