@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
-from mnist_lab.data.sources import DIGITS, FAMILIES
+from mnist_lab.data.sources import classes_of
 from mnist_lab.errors import UserError, short_path
 from mnist_lab.mosaic import Array, as_bytes
 from mnist_lab.runs.atomic import atomic_write
@@ -141,8 +141,7 @@ class ViewRecorder(pl.Callback):
         if data.watched:
             part = data.watched[-1]
             images, labels = (t[:_WATCHED] for t in getattr(data, part))
-            family = FAMILIES.get(data.digits.name)
-            about = {"part": part, "labels": _text(labels), "classes": list(family.classes if family else DIGITS)}
+            about = {"part": part, "labels": _text(labels), "classes": classes_of(data.digits.name)}
             with atomic_write(recording.digits_path(self._run_dir)) as partial:
                 partial.write_bytes(recording.encode(about, as_bytes(images.numpy())))
             batches = Batches(images.to(pl_module.device), labels, _WATCHED, mean=data.mean, std=data.std)
