@@ -159,18 +159,8 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 # Where the classes must be defined that a config from elsewhere may make.
-_OURS = (
-    "networks",
-    "classifier",
-    "schedules",
-    "data",
-    "augment",
-    "callbacks",
-    "tensorboard",
-    "view",
-    "sweeps",
-    "speed",
-)
+_OURS = {"networks", "classifier", "schedules", "data", "augment", "callbacks"}
+_OURS |= {"tensorboard", "view", "sweeps", "speed"}
 _HARMLESS = (*(f"mnist_lab.{name}" for name in _OURS), "torch.optim", "pytorch_lightning.trainer")
 
 

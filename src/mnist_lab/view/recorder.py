@@ -195,10 +195,8 @@ class ViewRecorder(pl.Callback):
             self._file = None
 
     def _record(self, trainer: pl.Trainer, last: bool = False) -> None:
-        began, cpu = (
-            time.monotonic(),
-            time.thread_time(),
-        )  # of which the latter does not count what others' processes take
+        began = time.monotonic()
+        cpu = time.thread_time()  # which does not count what others' processes take
         step, (images, labels) = trainer.global_step, (part[:_TRAINING] for part in self._batch)
         logits = self._logits(images)
         per_digit = (time.thread_time() - cpu) / max(len(labels), 1)
@@ -236,9 +234,8 @@ class ViewRecorder(pl.Callback):
             return [0, ""]
         images = self._watched[0]
         first = self._cost == 0  # which is worth more
-        affordable = (
-            (_AT_ONCE if first else self.max_overhead * max(self.every_n_seconds, 0.1)) / 2 / max(per_digit, 1e-9)
-        )
+        seconds = _AT_ONCE if first else self.max_overhead * max(self.every_n_seconds, 0.1)
+        affordable = seconds / 2 / max(per_digit, 1e-9)
         late = len(images) * max(self.every_n_seconds, now - self._last) / _RENEWED_IN
         count = len(images) if last else min(max(int(affordable), math.ceil(late), _SLICE), len(images))
         start = self._start = 0 if self._start >= len(images) or last else self._start
