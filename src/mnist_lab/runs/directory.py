@@ -185,6 +185,6 @@ def _check_target(name: str, path: Path, trust: Sequence[str]) -> None:
         other = "a run of another version of mnist_lab cannot go on; " if name.startswith("mnist_lab.") else ""
         raise UserError(
             f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; {other}"
-            "where it is your own, allow its package: trust=[package] for train.py, --trust package for predict and "
-            'export, in Python mnist_lab.load(run, trust=["package"])'
+            "where it is your own, allow its package: trust=[package] for train.py, --trust package for predict, "
+            'export, ensemble and explore, in Python mnist_lab.load(run, trust=["package"])'
         )
