@@ -43,10 +43,6 @@ LIVE = ("view=web", "view.browser=false", "view.stay=1", "logger=none", "test=fa
 FAILED = "view: ended with an error"
 FRAME = {"step": 0, "seconds": 0.5, "train": {"loss": 2.3, "accuracy": 0.1}, "weights": [0.0] * 9, "biases": None,
          "labels": "7" * 100, "predictions": "1" * 100, "watched": [0, ""]}  # fmt: skip
-ERRORS = """window.errors = [];
-for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
-  addEventListener(kind, (e) => errors.push(String(e.message ?? e.reason ?? e.violatedDirective)), true);
-console.error = (...words) => errors.push(words.join(" "));"""
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 
 
@@ -375,12 +371,10 @@ class Page(Browser):
 
     def __init__(self, address: str, width: int = 1280, height: int = 800, dark: bool = False):
         super().__init__(CHROMIUM, "about:blank", width, height)
-        self.send("Page.enable")
         self.send("Network.enable")
         if dark:
             scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
             self.send("Emulation.setEmulatedMedia", features=scheme)
-        self.send("Page.addScriptToEvaluateOnNewDocument", source=ERRORS)
         self.send("Page.navigate", url=address)
 
     def text(self, of: str) -> str:
@@ -399,9 +393,6 @@ class Page(Browser):
         """The panels in sight."""
         script = "[...document.querySelectorAll('.panel')].filter((p) => p.offsetWidth).map((p) => p.dataset.panel)"
         return self.evaluate(script)
-
-    def errors(self) -> list[str]:
-        return self.evaluate("errors")
 
 
 @pytest.fixture
@@ -557,7 +548,7 @@ def test_files_of_a_stranger_do_no_harm(
         text, body = json.dumps(FRAME | changes).encode(), b"no digits"
         return struct.pack("<II", len(text), len(body)) + text + body
 
-    image = "<img src=x onerror='errors.push(1)'>"
+    image = "<img src=x onerror='complaints.push(1)'>"
     strange: dict[str, dict[str, bytes]] = {
         "deep": {"frames": struct.pack("<II", 50_000, 0) + b"[" * 50_000, "digits": b"[" * 90},
         "parts": {"frames": frame(train={"loss": float("nan")}) + frame(step=1, weights=["x"] * 9), "digits": b""},
@@ -733,7 +724,6 @@ def test_runs_of_one_folder_share_a_page_which_ends_when_nobody_looks(
             run.communicate()
     page.send("Page.navigate", url="about:blank")
     eventually(lambda: not viewers(tmp_path), "the page's process stays")
-    page.evaluate("window.errors = []")
 
 
 def test_the_jobs_of_a_sweep_share_a_page(tmp_path: Path) -> None:
