@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -408,6 +409,19 @@ def test_a_network_of_ones_own_has_no_file(runs: tuple[mnist_lab.Run, mnist_lab.
 def test_text_of_a_run_cannot_end_its_script(runs: tuple[mnist_lab.Run, mnist_lab.Run]) -> None:
     assert "</script><b>" not in document("t", "explore", {"network": {"info": {"name": "</script><b>"}}})
     assert one_file(runs[1]).count("</script>") == 3
+
+
+def test_latest_is_the_last_run_that_has_weights(runs: tuple[mnist_lab.Run, mnist_lab.Run], tmp_path: Path) -> None:
+    trained, newer = tmp_path / "outputs/linear/a", tmp_path / "outputs/linear/b"
+    shutil.copytree(runs[1].directory, trained)
+    shutil.copytree(runs[1].directory, newer, ignore=shutil.ignore_patterns("*.ckpt"))
+    os.utime(newer / "config.yaml")
+    words = [sys.executable, "-m", "mnist_lab.explore", str(trained.with_name("latest")), "--no-browser"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        process.kill()
+    assert "#tab=explore&run=linear%2Fa " in line
 
 
 # What the server refuses.

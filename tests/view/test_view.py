@@ -433,7 +433,10 @@ def replay(recorded: Process) -> Iterator[Callable[..., str]]:
 @pytest.mark.parametrize("page", ["view", "explore"])
 def test_ctrl_c_ends_a_page_without_a_word(page: str, recorded: Process) -> None:
     words = [sys.executable, "-m", f"mnist_lab.{page}", str(recorded.directory), "--no-browser", "--port", "18940"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as from a terminal
+    )  # fmt: skip
     try:
         assert process.stdout
         said = rf"{page}: http://localhost:(\d+)\S* \(from another machine: .*\); Ctrl-C ends it\n"
