@@ -76,7 +76,16 @@ class Browser:
     def waited(self, script: str) -> Any:
         """What a promise brings."""
         answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def until(self, holds: str) -> Any:
+        """Wait, a minute at most, until an expression holds on the page; its value."""
+        for _ in range(1200):
+            if value := self.evaluate(holds):
+                return value
+            time.sleep(0.05)
+        raise TimeoutError(f"never: {holds}; the page says: {self.evaluate('document.body.innerText')}")
 
     def settle(self) -> None:
         """Wait until all that has been changed is laid out and drawn."""

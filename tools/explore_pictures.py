@@ -58,12 +58,12 @@ def main() -> None:
         runs, strokes, size, clicks = SHOWN[name]
         with page([RUNS / run for run in runs]) as address:
             browser = Browser(chromium, address, *size)
-            wait_for(browser, "!!document.querySelector('.x-run')?.dataset.settled")
+            browser.until("document.querySelector('.x-run')?.dataset.settled")
             for stroke in strokes:
                 draw(browser, stroke)
             for words in clicks:
                 click(browser, *words.split())
-            wait_for(browser, "[...document.querySelectorAll('.x-run')].every((r) => r.dataset.settled == 'occlusion')")
+            browser.until("[...document.querySelectorAll('.x-run')].every((r) => r.dataset.settled == 'occlusion')")
             time.sleep(2)  # the unit's numbers come last
             browser.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
             browser.picture().quantize(256).save(PICTURES / f"{name}.png", optimize=True)
@@ -119,15 +119,6 @@ def click(browser: Browser, what: str, which: str = "1") -> None:
         )
     browser.evaluate(script)
     time.sleep(1)
-
-
-def wait_for(browser: Browser, holds: str) -> None:
-    """Wait until the expression holds on the page; exit with an error after two minutes."""
-    for _ in range(1200):
-        if browser.evaluate(holds):
-            return
-        time.sleep(0.1)
-    sys.exit(f"error: never: {holds}")
 
 
 if __name__ == "__main__":

@@ -203,10 +203,8 @@ def keep_search(name: str, folder: Path, about: str, in_vain: list[str]) -> None
     best, shown = found[:MOST], f"the best {MOST}" if len(found) > MOST else "all"
     if any("val_accuracy,fit_seconds" in command for command in commands):
         front = pareto_front([(row["fit_seconds"], row["val_accuracy"][0]) for row in found])
-        best, shown = (
-            [row for row in found if (row["fit_seconds"], row["val_accuracy"][0]) in front],
-            "the Pareto front",
-        )
+        best = [row for row in found if (row["fit_seconds"], row["val_accuracy"][0]) in front]
+        shown = "the Pareto front"
     summary = {
         "about": about,
         "commands": commands,
@@ -347,13 +345,8 @@ def _searches() -> str:
         for row in one["rows"]:
             costs = [f"{row['fit_seconds']:.1f}", f"{row['parameters']:,.0f}", _short(row["multiply_adds"])]
             lines.append(f"| {' | '.join([*row['settings'].values(), str(row['n']), _accuracy(row), *costs])} |")
-        commands = "\n".join(
-            [
-                f"<details><summary>commands, at commit {one['commit']}</summary>",
-                "",
-                *(f"    {c}" for c in one["commands"]),
-            ]
-        )
+        heading = f"<details><summary>commands, at commit {one['commit']}</summary>\n"
+        commands = "\n".join([heading, *(f"    {command}" for command in one["commands"])])
         said = f"{one['about']} {cost}; {one['shown']}:"
         blocks.append("\n\n".join([f"### {name}", said, "\n".join(lines), commands, "</details>"]))
     return "\n\n".join(blocks) or "None is kept yet."

@@ -4,11 +4,11 @@ import base64
 import http.client
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -96,6 +96,7 @@ def server(address: str) -> str:
 def page(address: str) -> Iterator["Page"]:
     opened = Page(address)
     yield opened
+    assert opened.errors() == []
     opened.close()
 
 
@@ -105,18 +106,6 @@ class Page(Browser):
     def __init__(self, address: str, *size: int):
         super().__init__(CHROMIUM, address, *size)
         self.until("document.querySelector('.x-run')?.dataset.settled")
-
-    def until(self, holds: str) -> Any:
-        for _ in range(300):
-            if value := self.evaluate(holds):
-                return value
-            time.sleep(0.05)
-        raise AssertionError(f"never: {holds}; the page says: {self.evaluate('document.body.innerText')}")
-
-    def promised(self, script: str) -> Any:
-        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
-        return answer["result"].get("value")
 
     def box(self, selector: str) -> list[float]:
         script = f"const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
@@ -166,7 +155,7 @@ def test_a_click_on_a_unit_shows_the_number_that_torch_computes(
     page: Page, runs: tuple[mnist_lab.Run, mnist_lab.Run]
 ) -> None:
     page.draw(DIGITS["7"])
-    image = np.array(page.promised(
+    image = np.array(page.waited(
         "import('normalize').then(() => { const c = document.querySelector('.x-input canvas');"
         " return [...c.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 == 0) })"
     ))  # fmt: skip
@@ -318,6 +307,7 @@ def file(runs: tuple[mnist_lab.Run, mnist_lab.Run], tmp_path_factory: pytest.Tem
     assert path.stat().st_size < 2_000_000
     opened = Page(path.as_uri())
     yield opened
+    assert opened.errors() == []
     opened.close()
 
 
@@ -341,7 +331,7 @@ def test_strokes_become_the_same_image_in_javascript(file: Page) -> None:
         walks = [np.cumsum(rng.normal(0, 10, (rng.integers(1, 40), 2)), axis=0) for _ in range(rng.integers(1, 4))]
         drawings.append([np.round(walk, 2).tolist() for walk in walks])
     script = f"import('normalize').then(({{ fromStrokes }}) => {json.dumps(drawings)}.map((drawing) => "
-    found = file.promised(
+    found = file.waited(
         script + "{ const { image, problem } = fromStrokes(drawing, 1); return [[...image], problem] }))"
     )
     for drawing, (image, problem) in zip(drawings, found, strict=True):
@@ -383,7 +373,7 @@ def test_javascript_computes_what_torch_computes(file: Page, name: str) -> None:
     }
     weighted = [i for i, step in enumerate(inside.steps) if step.weights]
     units = [(i, int(np.prod(inside.steps[i].shape)) * part // 7) for i in weighted for part in (0, 3, 6)]
-    found = file.promised(
+    found = file.waited(
         "(async () => { const { open } = await import('network');"
         f" const engine = open({json.dumps(data)}), image = Uint8Array.from({json.dumps(image.ravel().tolist())});"
         " const { logits, values } = await engine.look(image), looked = {}, units = [];"
@@ -419,6 +409,19 @@ def test_a_network_of_ones_own_has_no_file(runs: tuple[mnist_lab.Run, mnist_lab.
 def test_text_of_a_run_cannot_end_its_script(runs: tuple[mnist_lab.Run, mnist_lab.Run]) -> None:
     assert "</script><b>" not in document("t", "explore", {"network": {"info": {"name": "</script><b>"}}})
     assert one_file(runs[1]).count("</script>") == 3
+
+
+def test_latest_is_the_last_run_that_has_weights(runs: tuple[mnist_lab.Run, mnist_lab.Run], tmp_path: Path) -> None:
+    trained, newer = tmp_path / "outputs/linear/a", tmp_path / "outputs/linear/b"
+    shutil.copytree(runs[1].directory, trained)
+    shutil.copytree(runs[1].directory, newer, ignore=shutil.ignore_patterns("*.ckpt"))
+    os.utime(newer / "config.yaml")
+    words = [sys.executable, "-m", "mnist_lab.explore", str(trained.with_name("latest")), "--no-browser"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        process.kill()
+    assert "#tab=explore&run=linear%2Fa " in line
 
 
 # What the server refuses.
@@ -478,6 +481,7 @@ def test_what_cannot_be_answered_gets_a_line(server: str, what: str, code: int, 
         (["{run}", "--checkpoint", "step7"], "the run has kept no such checkpoint"),
         (["{run}", "{run}", "{run}"], "3 runs: two can be side by side"),
         (["{empty}"], "checkpoint"),
+        (["{run}", "--port", "70000"], "--port 70000: must be from 1 to 65535"),
     ],
 )
 def test_errors_are_one_line(

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from typing import Any
@@ -69,10 +68,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     path = tmp_path_factory.mktemp("page") / "chart.html"
     path.write_text(html.replace('import { start } from "chart";', start))
     browser = Page(CHROMIUM, path.as_uri(), 1100, 700)
-    for _ in range(100):
-        if browser.evaluate("window.ready"):
-            break
-        time.sleep(0.1)
+    browser.until("window.ready")
     yield browser
     browser.close()
 

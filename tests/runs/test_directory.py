@@ -73,9 +73,8 @@ def test_a_class_of_ones_own_is_asked_for_in_both_languages(lab: Lab, monkeypatc
     Path("own_nets.py").write_text(code)
     monkeypatch.syspath_prepend(".")
     lab(*SMALL, "model._target_=own_nets.Net")
-    with pytest.raises(
-        UserError, match=r"trust=\[package\] for train.py.*in Python mnist_lab\.load\(run, trust=\[\"package\"\]"
-    ):
+    said = r'trust=\[package\] for train.py, --trust .*explore, in Python mnist_lab\.load\(run, trust=\["package"\]'
+    with pytest.raises(UserError, match=said):
         mnist_lab.load("run").network()
     assert "Linear" in str(mnist_lab.load("run", trust=["own_nets"]).network())
 

@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,8 @@ class Page(Browser):
 
     def open(self, path: Path) -> None:
         self.send("Page.navigate", url=path.as_uri())
-        for _ in range(200):
-            if self.evaluate("document.readyState") == "complete" and self.texts("h1"):
-                return self.settle()
-            time.sleep(0.05)
-        raise AssertionError(f"nothing to see: {self.errors()}")
+        self.until("document.readyState === 'complete' && document.querySelector('h1')?.getClientRects().length")
+        self.settle()
 
 
 @pytest.fixture(scope="module")

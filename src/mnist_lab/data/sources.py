@@ -86,6 +86,11 @@ FAMILIES = {
 }
 
 
+def classes_of(name: str) -> tuple[str, ...]:
+    """What the ten labels of the data set ``name`` mean."""
+    return FAMILIES[name].classes if name in FAMILIES else DIGITS
+
+
 def load(name: str, root: Path, generated: Sequence[int] | None = None, **options: Any) -> Digits:
     """Load the data set ``name`` from ``root``; ``options`` are those of :func:`fetch`, which gets its files.
 

@@ -1,13 +1,9 @@
 """Opens the page on which a trained network can be looked into: ``python -m mnist_lab.explore RUN [RUN]``."""
 
 import argparse
-import asyncio
-import sys
-from pathlib import Path
 from urllib.parse import urlencode
 
 from mnist_lab.errors import UserError, exit_on_user_error, require_extra
-from mnist_lab.runs.directory import find_run
 from mnist_lab.view import backends
 from mnist_lab.view.recording import folder_of
 
@@ -22,37 +18,24 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="directory of a run; two are shown side by side")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="of your own, that RUN names")
     parser.add_argument("--checkpoint", default="last", help="its weights: last, best or another that was kept")
-    parser.add_argument("--port", type=int, default=8988, help="the first to try (%(default)s)")
-    parser.add_argument("--no-browser", action="store_true", help="open none")
+    backends.add_page(parser)
     args = parser.parse_args(words)
     if len(args.runs) > 2:
         raise UserError(f"{len(args.runs)} runs: two can be side by side; more can be chosen on the page of one")
     require_extra("tornado", "view", "python -m mnist_lab.explore")
-    for run in args.runs:  # says what is missing before a page is opened
-        chosen = argparse.Namespace(run=run, trust=args.trust, checkpoint=args.checkpoint)
-        open_run(chosen).checkpoint(args.checkpoint)
-    from mnist_lab.view.server import Runs, serve
+    opened = [open_run(argparse.Namespace(**vars(args), run=run)) for run in args.runs]
+    for run in opened:  # says what is missing before a page is opened
+        run.checkpoint(args.checkpoint)
+    from mnist_lab.view.server import Runs, show
 
-    paths = [find_run(Path(run)) for run in args.runs]
+    paths = [run.directory for run in opened]
     runs = Runs(folder_of(paths[0]), paths)
     names = {path: name for name, path in runs.paths.items()}
-    shown = [("tab", "explore"), *(("run", names[path.absolute()]) for path in paths)]
+    shown = [("tab", "explore"), *(("run", names[path]) for path in paths)]
     shown += [("checkpoint", args.checkpoint)] if args.checkpoint != "last" else []
-    listening, port = backends.listen(args.port)
-    assert listening
-
-    def ready() -> None:
-        page = f"{backends.address(port)}/#{urlencode(shown)}"
-        print(f"explore: {page} (from another machine: {backends.forward(port)}); Ctrl-C ends it", flush=True)
-        if not args.no_browser and backends.has_display():
-            backends.open_page(page, window=False)
-
-    asyncio.run(serve(listening, runs, None, ready, args.trust))
+    show("explore", runs, args.port, not args.no_browser, query=urlencode(shown), trust=args.trust)
 
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        try:
-            main()
-        except KeyboardInterrupt:
-            sys.exit(130)
+        main()

@@ -25,9 +25,8 @@ class App {
     this.filter = el("input", { type: "search", placeholder: "find a run", "aria-label": "find a run", oninput: () => this.list(true) });
     this.follow = el("button", { type: "button", "aria-pressed": true, onclick: () => this.choose(null) }, "follow the newest run");
     this.runs = el("div", { class: "runs" });
-    this.folder = el("p", { class: "faint folder" });
     this.toggle = el("button", { type: "button", class: "menu", "aria-expanded": false, onclick: () => this.menu() }, "runs");
-    this.side = el("aside", { class: "side", "aria-label": "runs" }, this.follow, this.filter, this.runs, this.folder);
+    this.side = el("aside", { class: "side", "aria-label": "runs" }, this.follow, this.filter, this.runs);
     this.ended = el("p", { class: "ended", role: "status", hidden: true },
       "The server of this page has ended. What is here stays; a run that starts at the same address is shown here.");
     this.stages = {};

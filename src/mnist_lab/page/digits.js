@@ -9,7 +9,7 @@ const WORDS = { val: "validation digits", test: "test digits" };
 
 // Fills `element` with a canvas of digits. `columns` in a row; `scale`: with a scale of accuracy at the left.
 export class Mosaic {
-  constructor(element, { columns, scale = false, onpick }) {
+  constructor(element, { columns, scale = false }) {
     this.columns = columns;
     this.scale = scale;
     this.canvas = el("canvas", { role: "img", "aria-label": "no digits yet" });
@@ -18,12 +18,6 @@ export class Mosaic {
     element.append(this.canvas, this.tip);
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
-    if (onpick) {
-      this.canvas.addEventListener("click", (event) => {
-        const at = this.cellAt(event);
-        if (at !== undefined) onpick(this.shown.images.subarray(at * SIDE * SIDE, (at + 1) * SIDE * SIDE), this.shown.labels[at]);
-      });
-    }
     new ResizeObserver(() => this.paint()).observe(element);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.inked = null; this.paint(); });
   }

@@ -19,7 +19,7 @@ const [PLAY, PAUSE] = ["M2 0l10 6-10 6z", "M2 0h3v12H2zM8 0h3v12H8z"];
 const icon = (path) => el("svg", { width: 13, height: 12, "aria-hidden": "true" }, el("path", { d: path, fill: "currentColor" }));
 
 export class Live {
-  constructor(root, source, { onpick } = {}) {
+  constructor(root, source) {
     this.source = source;
     this.ids = [];
     this.at = null; // the step shown; null: the newest
@@ -28,7 +28,7 @@ export class Live {
     this.loading = 0; // frames whose digits are on their way
     this.panels = ALL;
     this.offered = new Set(); // curves that were hidden once, until somebody wants them
-    this.build(root, onpick);
+    this.build(root);
     source.listeners.add(() => this.soon());
     addEventListener("keydown", (event) => this.key(event));
     this.soon();
@@ -58,7 +58,7 @@ export class Live {
 
   // ---- the page ----
 
-  build(root, onpick) {
+  build(root) {
     this.status = el("p", { class: "live-status" });
     this.values = el("p", { class: "live-values" });
     this.told = el("p", { class: "unseen", "aria-live": "polite" });
@@ -80,7 +80,7 @@ export class Live {
       const title = el("div", { class: "chart-title" });
       const body = el("div", { class: "mosaic" });
       this[`figure${panel}`].firstChild.replaceWith(title, body);
-      this.mosaics[panel] = new Mosaic(body, { columns, scale, onpick });
+      this.mosaics[panel] = new Mosaic(body, { columns, scale });
       this.mosaics[panel].title = title;
     }
     this.grid = el("div", { class: "panels" }, figures);

@@ -159,18 +159,8 @@ def resumed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 # Where the classes must be defined that a config from elsewhere may make.
-_OURS = (
-    "networks",
-    "classifier",
-    "schedules",
-    "data",
-    "augment",
-    "callbacks",
-    "tensorboard",
-    "view",
-    "sweeps",
-    "speed",
-)
+_OURS = {"networks", "classifier", "schedules", "data", "augment", "callbacks"}
+_OURS |= {"tensorboard", "view", "sweeps", "speed"}
 _HARMLESS = (*(f"mnist_lab.{name}" for name in _OURS), "torch.optim", "pytorch_lightning.trainer")
 
 
@@ -195,6 +185,6 @@ def _check_target(name: str, path: Path, trust: Sequence[str]) -> None:
         other = "a run of another version of mnist_lab cannot go on; " if name.startswith("mnist_lab.") else ""
         raise UserError(
             f"{path}: names {name}, which is not a class of mnist_lab or torch.optim; {other}"
-            "where it is your own, allow its package: trust=[package] for train.py, --trust package for predict and "
-            'export, in Python mnist_lab.load(run, trust=["package"])'
+            "where it is your own, allow its package: trust=[package] for train.py, --trust package for predict, "
+            'export, ensemble and explore, in Python mnist_lab.load(run, trust=["package"])'
         )

@@ -152,9 +152,9 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """What the ten labels mean, as that data set names them."""
-        from mnist_lab.data.sources import DIGITS, FAMILIES  # here, because it needs torch
+        from mnist_lab.data.sources import classes_of  # here, because it needs torch
 
-        return FAMILIES[self.data].classes if self.data in FAMILIES else DIGITS
+        return classes_of(self.data)
 
     def predict(self, images: Any, which: str = "last") -> Prediction:
         """What the network takes images (n, 28, 28) for: uint8, or floats in [0, 1]; light on dark, as it was trained.

@@ -181,11 +181,8 @@ class Slurm(JobLauncher):
     def _why(self, state: State) -> str:
         """Why a job ended: its state, what it said last, where the rest is."""
         path = self.folder / f"{state.id}.log"
-        lines = (
-            [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-            if path.exists()
-            else []
-        )
+        said = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        lines = [line for line in said.split("\n") if line.strip()]
         number = state.status & 0x7F if state.name == "FAILED" else 0
         killed = f" ({signal.Signals(number).name})" if 0 < number < 32 else ""
         return f"{state.name}{killed}" + (f": {lines[-1].strip()}; output in {short_path(path)}" if lines else "")

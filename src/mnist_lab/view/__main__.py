@@ -7,11 +7,11 @@ import argparse
 import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 
 from mnist_lab.errors import UserError, exit_on_user_error
 from mnist_lab.runs.directory import find_run
+from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.view import backends, pictures, recording
 from mnist_lab.view.recording import Recording
 
@@ -26,21 +26,18 @@ def main() -> None:
     )
     parser.add_argument("--pictures", type=int, default=100, help="with --backend file: at most (%(default)s)")
     parser.add_argument("--movie", action="store_true", help="with --backend file: join them in a movie")
-    parser.add_argument("--port", type=int, default=8988, help="the first to try (%(default)s)")
-    parser.add_argument("--no-browser", action="store_true", help="open none")
+    backends.add_page(parser)
     # For the page that a run starts: how many seconds it stays when nobody looks, and the socket it listens on.
     parser.add_argument("--serve", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
     parser.add_argument("--socket", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not 1 <= args.port <= 65535:
-        raise UserError(f"--port {args.port}: must be from 1 to 65535")
     if args.serve is not None:
         _serve_for_run(args)
         return
     runs = [find_run(run) for run in args.runs]
     for run in runs:
-        if not (run / "metrics.csv").exists():
-            raise UserError(f"{run}: is not the directory of a run, it has no metrics.csv; name one in outputs/")
+        if not (run / CURVES).exists():
+            raise UserError(f"{run}: is not the directory of a run, it has no {CURVES}; name one in outputs/")
     if not runs and (args.html or args.backend == "file"):
         raise UserError("name a run: its directory in outputs/")
     if args.html is not None:
@@ -53,24 +50,12 @@ def main() -> None:
         for path in pictures.draw([Recording(run) for run in runs], args.pictures, args.movie):
             print(path, flush=True)
         return
-    _serve(args, runs)
-
-
-def _serve(args: argparse.Namespace, runs: list[Path]) -> None:
-    from mnist_lab.view.server import Runs, serve
-
     if not runs and not Path("outputs").is_dir():
         raise UserError("outputs: there is no such folder here; name the directory of a run")
-    listening, port = backends.listen(args.port)
-    assert listening
+    from mnist_lab.view.server import Runs, show
+
     folder = recording.folder_of(runs[0]) if runs else Path("outputs").absolute()
-
-    def ready() -> None:
-        print(f"view: {backends.directions(port)}; Ctrl-C ends it", flush=True)
-        if not args.no_browser and backends.has_display():
-            backends.open_page(backends.address(port), args.backend == "window")
-
-    asyncio.run(serve(listening, Runs(folder, runs), None, ready))
+    show("view", Runs(folder, runs), args.port, not args.no_browser, window=args.backend == "window")
 
 
 def _serve_for_run(args: argparse.Namespace) -> None:
@@ -86,7 +71,4 @@ def _serve_for_run(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        try:
-            main()
-        except KeyboardInterrupt:
-            sys.exit(130)
+        main()

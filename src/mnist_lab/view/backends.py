@@ -1,9 +1,11 @@
 """Where a view is shown: on a page of this machine, in a tab or a window of the browser, or as files."""
 
+import argparse
 import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -43,6 +45,18 @@ def has_display() -> bool:
     return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
+def add_page(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command that shows a page: ``port`` and ``no_browser``."""
+    parser.add_argument("--port", type=_port, default=8988, help="the first to try (%(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="open none")
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise UserError(f"--port {text}: must be from 1 to 65535")
+    return int(text)
+
+
 def listen(port: int, folder: Path | None = None) -> tuple[socket.socket | None, int]:
     """A socket on this machine only, and its port: ``port`` or the first free one of the twenty after it.
 
@@ -59,7 +73,7 @@ def listen(port: int, folder: Path | None = None) -> tuple[socket.socket | None,
                 and there == about_folder(folder) | {"viewers": there.get("viewers")}
             ):
                 return None, candidate
-    raise UserError(f"view.port={port}: it and the twenty after it are taken; name another")
+    raise UserError(f"port {port}: it and the twenty after it are taken; name another")
 
 
 def about_folder(folder: Path) -> dict[str, Any]:
@@ -78,19 +92,14 @@ def about(port: int) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and said.get("mnist_lab") == "view" else None
 
 
-def address(port: int) -> str:
-    """The address of the page at ``port``."""
-    return f"http://localhost:{port}"
+def address(port: int, query: str = "") -> str:
+    """The address of the page at ``port``; ``query`` says what is shown there."""
+    return f"http://localhost:{port}" + (f"/#{query}" if query else "")
 
 
-def directions(port: int) -> str:
-    """The address of the page at ``port``, and how to reach it from another machine."""
-    return f"{address(port)} (from another machine: {forward(port)})"
-
-
-def forward(port: int) -> str:
-    """The command by which another machine reaches ``port`` of this one."""
-    return f"ssh -L {port}:localhost:{port} {socket.gethostname()}"
+def directions(port: int, query: str = "") -> str:
+    """That address, and how to reach it from another machine."""
+    return f"{address(port, query)} (from another machine: ssh -L {port}:localhost:{port} {socket.gethostname()})"
 
 
 def open_page(page: str, window: bool) -> None:

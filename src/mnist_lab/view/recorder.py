@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mnist_lab.classifier import Batch
 from mnist_lab.data import Batches, DigitsDataModule
-from mnist_lab.data.sources import DIGITS, FAMILIES
+from mnist_lab.data.sources import classes_of
 from mnist_lab.errors import UserError, short_path
 from mnist_lab.mosaic import Array, as_bytes
 from mnist_lab.runs.atomic import atomic_write
@@ -141,8 +141,7 @@ class ViewRecorder(pl.Callback):
         if data.watched:
             part = data.watched[-1]
             images, labels = (t[:_WATCHED] for t in getattr(data, part))
-            family = FAMILIES.get(data.digits.name)
-            about = {"part": part, "labels": _text(labels), "classes": list(family.classes if family else DIGITS)}
+            about = {"part": part, "labels": _text(labels), "classes": classes_of(data.digits.name)}
             with atomic_write(recording.digits_path(self._run_dir)) as partial:
                 partial.write_bytes(recording.encode(about, as_bytes(images.numpy())))
             batches = Batches(images.to(pl_module.device), labels, _WATCHED, mean=data.mean, std=data.std)
@@ -196,10 +195,8 @@ class ViewRecorder(pl.Callback):
             self._file = None
 
     def _record(self, trainer: pl.Trainer, last: bool = False) -> None:
-        began, cpu = (
-            time.monotonic(),
-            time.thread_time(),
-        )  # of which the latter does not count what others' processes take
+        began = time.monotonic()
+        cpu = time.thread_time()  # which does not count what others' processes take
         step, (images, labels) = trainer.global_step, (part[:_TRAINING] for part in self._batch)
         logits = self._logits(images)
         per_digit = (time.thread_time() - cpu) / max(len(labels), 1)
@@ -237,9 +234,8 @@ class ViewRecorder(pl.Callback):
             return [0, ""]
         images = self._watched[0]
         first = self._cost == 0  # which is worth more
-        affordable = (
-            (_AT_ONCE if first else self.max_overhead * max(self.every_n_seconds, 0.1)) / 2 / max(per_digit, 1e-9)
-        )
+        seconds = _AT_ONCE if first else self.max_overhead * max(self.every_n_seconds, 0.1)
+        affordable = seconds / 2 / max(per_digit, 1e-9)
         late = len(images) * max(self.every_n_seconds, now - self._last) / _RENEWED_IN
         count = len(images) if last else min(max(int(affordable), math.ceil(late), _SLICE), len(images))
         start = self._start = 0 if self._start >= len(images) or last else self._start

@@ -22,13 +22,18 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mnist_lab.errors import UserError
+from mnist_lab.runs.directory import CONFIG
+from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.metrics import Metrics
-from mnist_lab.runs.result import Result
+from mnist_lab.runs.result import FILE as RESULT
+from mnist_lab.runs.result import JOBS, Result
+from mnist_lab.runs.run import state
 
 Array = np.ndarray[Any, Any]
 FOLDER, FRAMES, DIGITS = "view", "frames", "digits"
 # Of all weights, and of all biases: what each value of a frame is larger than, as a fraction of them.
 LEVELS = (0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
+_TOLD = ("data", "seed", "error", "steps", "val_accuracy", "test_accuracy")  # to a page, of a run's result
 _LENGTHS = struct.Struct("<II")
 _DAMAGED = (ValueError, TypeError, KeyError, struct.error, zlib.error, RecursionError)  # what a damaged file leads to
 
@@ -101,6 +106,14 @@ def _are_digits(text: Any) -> bool:
     return isinstance(text, str) and not text.strip("0123456789")
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What changes when the file does; () where it is missing."""
+    with contextlib.suppress(OSError):
+        stat = path.stat()
+        return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return ()
+
+
 class FrameWriter:
     """Adds frames to a run's file; keeps those up to ``from_step``. Raises OSError where it cannot be written.
 
@@ -146,21 +159,20 @@ class Frames:
 
     run_dir: Path
     records: list[Record] = field(default_factory=list)
-    _seen: object = None
+    _seen: tuple[int, ...] | None = None
 
     def look(self) -> int | None:
         """Take in what is new: the index from which the records changed, None where nothing did."""
         path = frames_path(self.run_dir)
+        if (seen := stamp(path)) == self._seen:
+            return None
         try:
-            stat = path.stat()
-            seen = stat.st_ino, stat.st_size, stat.st_mtime_ns
-            if seen == self._seen:
-                return None
             with path.open("rb") as file:
-                known = [record for record in self.records if record.end <= stat.st_size][:-1]  # the last may be new
+                size = os.fstat(file.fileno()).st_size
+                known = [record for record in self.records if record.end <= size][:-1]  # the last may be new
                 found = scan(file, known[-1].end if known else 0)
         except OSError:
-            seen, known, found = None, [], []
+            seen, known, found = (), [], []
         changed = len(known)
         same = found == self.records[changed:]
         self._seen = seen
@@ -216,7 +228,7 @@ class Recording:
     def __init__(self, run_dir: Path):
         self.run_dir, self.frames = run_dir, Frames(run_dir)
         self.frames.look()
-        self.metrics = Metrics(run_dir / "metrics.csv")
+        self.metrics = Metrics(run_dir / CURVES)
         self._digits = read_digits(run_dir)
 
     @property
@@ -301,6 +313,28 @@ def _digits(text: str) -> Array:
 
 def _floats(values: list[float] | None) -> Array:
     return np.array(values, float) if values else np.full(len(LEVELS), np.nan)
+
+
+def describe(run_dir: Path) -> dict[str, Any]:
+    """What a page is told of a run."""
+    try:
+        result = Result.read(run_dir)
+    except UserError:
+        result = Result("interrupted", name=run_dir.name)
+    started, jobs = 0.0, None
+    with contextlib.suppress(OSError, ValueError):
+        started = min(path.stat().st_mtime for path in (run_dir / CONFIG, run_dir / RESULT) if path.exists())
+    with contextlib.suppress(OSError, ValueError):
+        jobs = int((run_dir.parent / JOBS).read_text(encoding="utf-8"))
+    return {name: value for name in _TOLD if (value := getattr(result, name)) is not None} | {
+        "name": result.name or run_dir.name,
+        "state": state(run_dir, result),
+        "started": started,
+        "sweep": run_dir.parent.name if jobs else None,
+        "jobs": jobs,
+        "max_steps": result.settings.get("trainer.max_steps"),
+        "settings": result.settings,
+    }
 
 
 def folder_of(run_dir: Path) -> Path:

@@ -7,20 +7,21 @@ from typing import Any
 
 from mnist_lab import page
 from mnist_lab.runs.atomic import atomic_write
+from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.view.pictures import choose
-from mnist_lab.view.recording import Frames, digits_path
-from mnist_lab.view.server import Runs
+from mnist_lab.view.recording import Frames, describe, digits_path
 
 _FRAMES = 300  # of each run, at most
 
 
 def write(runs: list[Path], path: Path) -> Path:
     """Write the page of ``runs`` to ``path``. Raises OSError where it cannot be written."""
-    listed = Runs(runs[0].parent, runs)
-    names = {place: name for name, place in listed.paths.items()}
-    chosen = [names[run.absolute()] for run in runs]
-    recorded = {name: _recorded(listed.paths[name]) for name in chosen}
-    data = {"runs": {name: listed.about[name] for name in chosen}, "named": chosen, "recorded": recorded}
+    chosen = {str(number): run.absolute() for number, run in enumerate(runs)}
+    data = {
+        "runs": {key: describe(run) for key, run in chosen.items()},
+        "named": list(chosen),
+        "recorded": {key: _recorded(run) for key, run in chosen.items()},
+    }
     with atomic_write(path) as partial:
         partial.write_text(page.document("mnist_lab: replay", "live", data, whole=True), encoding="utf-8")
     return path
@@ -35,7 +36,7 @@ def _recorded(run_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"frames": [record.header for record in kept], "curves": "", "digits": ""}
     found["bodies"] = {record.header["step"]: base64.b64encode(frames.body(record)).decode() for record in kept}
     with contextlib.suppress(OSError):
-        found["curves"] = (run_dir / "metrics.csv").read_text(encoding="utf-8", errors="replace")
+        found["curves"] = (run_dir / CURVES).read_text(encoding="utf-8", errors="replace")
     with contextlib.suppress(OSError):
         found["digits"] = base64.b64encode(digits_path(run_dir).read_bytes()).decode()
     return found

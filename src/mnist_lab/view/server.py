@@ -1,7 +1,6 @@
 """Serves the page and, over a websocket, what the runs of a folder record: data, which the browser draws.
 
-A page says which runs it shows; it is sent all that these have recorded, then what is new. Only pages of this server
-are answered: a request for another host's name, or from another site's page, is refused.
+A page says which runs it shows; it is sent all that these have recorded, then what is new.
 """
 
 import asyncio
@@ -9,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import socket
 import struct
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -25,29 +26,15 @@ from mnist_lab.errors import UserError
 from mnist_lab.explore import handlers as explore
 from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.result import FILE as RESULT
-from mnist_lab.runs.result import JOBS, Result
-from mnist_lab.runs.run import Run, state
+from mnist_lab.runs.run import Run
 from mnist_lab.view import backends
-from mnist_lab.view.recording import Frames, digits_path
+from mnist_lab.view.recording import Frames, describe, digits_path, stamp
 
-_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")  # names of this machine
 _LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
 _ROWS = 1.0  # seconds after which new rows of curves are sent, without a frame
 _LIST = 1.0  # seconds between two looks for runs, at least
 _LARGEST = 100_000  # bytes of a message from a page
-# What a page is told of a run's result.
-_TOLD: tuple[str, ...] = (
-    "data",
-    "model",
-    "seed",
-    "error",
-    "steps",
-    "parameters",
-    "fit_seconds",
-    "val_accuracy",
-    "best_val_accuracy",
-)
-_TOLD += ("test_accuracy", "test_errors")
 
 
 class Runs:
@@ -72,10 +59,10 @@ class Runs:
             del self.about[name], self._seen[name]
         self.paths = found
         for name, path in found.items():
-            seen = _stamp(path / RESULT)
+            seen = stamp(path / RESULT)
             if seen != self._seen.get(name) or _running(self.about.get(name)):
                 self._seen[name] = seen
-                about = self._describe(path)
+                about = describe(path)
                 if about != self.about.get(name):
                     self.about[name] = about
                     changed.append(name)
@@ -90,40 +77,9 @@ class Runs:
     def _id(self, path: Path) -> str:
         return (path.relative_to(self.folder) if path.is_relative_to(self.folder) else path).as_posix()
 
-    def _describe(self, path: Path) -> dict[str, Any]:
-        try:
-            result = Result.read(path)
-        except UserError:
-            result = Result("interrupted", name=path.name)
-        try:
-            started = min(p.stat().st_mtime for p in (path / "config.yaml", path / RESULT) if p.exists())
-        except (OSError, ValueError):
-            started = 0.0
-        known = {name: value for name in _TOLD if (value := getattr(result, name)) is not None}
-        jobs = None
-        with contextlib.suppress(OSError, ValueError):
-            jobs = int((path.parent / JOBS).read_text(encoding="utf-8"))
-        return known | {
-            "name": result.name or path.name,
-            "state": state(path, result),
-            "started": started,
-            "sweep": path.parent.name if jobs else None,
-            "jobs": jobs,
-            "max_steps": result.settings.get("trainer.max_steps"),
-            "settings": result.settings,
-        }
-
 
 def _running(about: dict[str, Any] | None) -> bool:
     return about is not None and about["state"] == "running"
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does."""
-    with contextlib.suppress(OSError):
-        stat = path.stat()
-        return stat.st_ino, stat.st_size, stat.st_mtime_ns
-    return ()
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -144,7 +100,7 @@ class Shown:
     def __init__(self, run_dir: Path):
         self.run_dir, self.frames = run_dir, Frames(run_dir)
         self._rows_at = -_ROWS  # when the curves' file was looked at
-        self._stamp: tuple[int, ...] = ()  # of it as it was sent
+        self._seen: tuple[int, ...] = ()  # its stamp as it was sent
         self._sent, self._last = 0, b""  # how much of it, and the last line of that
 
     def news(self) -> tuple[dict[str, Any], bytes]:
@@ -165,7 +121,7 @@ class Shown:
     def _new_rows(self) -> dict[str, Any] | None:
         """Complete lines of ``metrics.csv`` that are new; all of them where the file is another."""
         path = self.run_dir / CURVES
-        if (stamp := _stamp(path)) == self._stamp:
+        if (seen := stamp(path)) == self._seen:
             return None
         try:
             with path.open("rb") as file:
@@ -177,7 +133,7 @@ class Shown:
                     text = file.read()
         except OSError:
             return None
-        self._stamp = stamp
+        self._seen = seen
         text = text[len(self._last) : text.rfind(b"\n") + 1]
         if not text:
             return None
@@ -186,20 +142,32 @@ class Shown:
         return {"from": start, "text": text.decode(errors="replace")}
 
 
-class _Here(RequestHandler):
-    """Answers requests to this machine by one of its own names only: a page elsewhere may have taken another."""
-
+class _Refused(RequestHandler):
     def prepare(self) -> None:
-        if self.request.host.rpartition(":")[0] not in _HOSTS and self.request.host not in _HOSTS:
-            raise HTTPError(403, reason="this page is served at localhost only")
+        raise HTTPError(403, reason="only for pages of this server, at localhost")
 
+
+class _OwnPages(Application):
+    """Answers pages of this server only: the Host is this machine's own name, the Origin, where there is one, the same.
+
+    So neither another site nor a name that was bent to this address reaches any of it.
+    """
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        origin, own = request.headers.get("Origin"), (f"http://{request.host}", f"https://{request.host}")
+        if _HOST.fullmatch(request.host) and (origin is None or origin in own):
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, _Refused)
+
+
+class _Answer(RequestHandler):
     def set_default_headers(self) -> None:
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
         self.set_header("Cache-Control", "no-cache")
 
 
-class _Page(_Here):
+class _Page(_Answer):
     def initialize(self, text: str) -> None:
         self.text = text
 
@@ -207,7 +175,7 @@ class _Page(_Here):
         self.finish(self.text)
 
 
-class _About(_Here):
+class _About(_Answer):
     def initialize(self, said: Callable[[], dict[str, Any]]) -> None:
         self.said = said
 
@@ -218,9 +186,6 @@ class _About(_Here):
 class _Part(StaticFileHandler):
     """A module or the style; ``document`` names them."""
 
-    def prepare(self) -> None:
-        _Here.prepare(self)  # type: ignore[arg-type]
-
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
 
@@ -228,7 +193,7 @@ class _Part(StaticFileHandler):
 _frames = functools.lru_cache(8)(Frames)  # a replay asks for one frame after the other
 
 
-class _Record(_Here):
+class _Record(_Answer):
     """A record of a run: the digits that are watched, or the digits of a frame."""
 
     def initialize(self, runs: Runs) -> None:
@@ -252,19 +217,16 @@ class _Record(_Here):
 
 
 class _Socket(WebSocketHandler):
-    """The other end of a page. tornado lets in pages of this server only."""
+    """The other end of a page."""
 
     def initialize(self, viewers: set["_Socket"], runs: Runs) -> None:
         self.viewers, self.runs = viewers, runs
         self.shown: dict[str, Shown] = {}
         self.behind_since: float | None = None  # when news went out that the page has not taken in yet
 
-    def prepare(self) -> None:
-        _Here.prepare(self)  # type: ignore[arg-type]
-
     def open(self, *args: str, **kwargs: str) -> None:
         self.viewers.add(self)
-        self.say({"runs": self.runs.about, "folder": str(self.runs.folder), "named": self.named()})
+        self.say({"runs": self.runs.about, "named": self.named()})
 
     def named(self) -> list[str]:
         """The runs to show first."""
@@ -305,6 +267,24 @@ class _Socket(WebSocketHandler):
             self.write_message(struct.pack("<I", len(text)) + text + body, binary=True)
 
 
+def show(
+    name: str, runs: Runs, port: int, browser: bool, window: bool = False, query: str = "", trust: Sequence[str] = ()
+) -> None:
+    """Serve at ``port``, or at a free one after it, until Ctrl-C: the command ``name`` says where, and opens the page.
+
+    ``browser``: whether it opens it, in a ``window`` of its own where it can. ``query`` says what the page shows.
+    """
+    listening, port = backends.listen(port)
+    assert listening
+
+    def ready() -> None:
+        print(f"{name}: {backends.directions(port, query)}; Ctrl-C ends it", flush=True)
+        if browser and backends.has_display():
+            backends.open_page(backends.address(port, query), window)
+
+    asyncio.run(serve(listening, runs, None, ready, trust))
+
+
 async def serve(
     listening: socket.socket, runs: Runs, stay: float | None, ready: Callable[[], None], trust: Sequence[str] = ()
 ) -> None:
@@ -318,6 +298,7 @@ async def serve(
             raise UserError(f"{name}: there is no such run")
         return Run(runs.paths[name], trust)
 
+    viewers: set[_Socket] = set()
     needed_at = time.monotonic()
 
     def about() -> dict[str, Any]:
@@ -325,17 +306,15 @@ async def serve(
         needed_at = time.monotonic()  # a run that asks will be shown here
         return backends.about_folder(runs.folder) | {"viewers": len(viewers)}
 
-    viewers: set[_Socket] = set()
-    shared = {"viewers": viewers, "runs": runs}
     routes: list[Any] = [
         ("/", _Page, {"text": page.document("mnist_lab", "app")}),
         ("/about", _About, {"said": about}),
         (r"/page/([\w-]+\.(?:js|css))", _Part, {"path": str(page.FOLDER)}),
         ("/records/(digits|frame)", _Record, {"runs": runs}),
-        ("/live", _Socket, shared),
+        ("/live", _Socket, {"viewers": viewers, "runs": runs}),
         *explore.routes(find),
     ]
-    server = HTTPServer(Application(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
+    server = HTTPServer(_OwnPages(routes, websocket_max_message_size=_LARGEST), max_body_size=_LARGEST)
     listening.setblocking(False)
     server.add_socket(listening)
     ready()
