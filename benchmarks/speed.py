@@ -200,14 +200,14 @@ def augment() -> Table:
             }
         )
         rows += [
-            [model, kind, number(measured[kind]), ratio(measured[kind], measured["none"])]
+            [f"{model}, {kind}", number(measured[kind]), ratio(measured[kind], measured["none"])]
             for kind in list(measured)[1:]
         ]
         print(rows[-3:], flush=True)
     return {
         "text": "Milliseconds per step of the two convolutional networks, and how many times as long that is as with "
         "`augment=none`.",
-        "columns": ["network", "augment", "ms", "ratio"],
+        "columns": ["network, augment", "ms", "ratio"],
         "rows": rows,
     }
 
@@ -430,9 +430,10 @@ TARGETS = [
     ("precision", "convnet", "times train.py", ">=", 1.5),
     ("precision", "convnet", "times best", ">=", 1.5),
     ("data", "60,000", "million/s", ">=", 5.0),
+    *(("augment", f"{model}, elastic", "ratio", "<=", 1.1) for model in ("strided_convnet", "convnet")),
     *(("memory", f"train.py model={model}", "above the imports", "<=", 300.0) for model in RECIPES),
     ("fast99", "", "test accuracy, %", ">=", 99.0),
-    ("fast99", "", "training, s", "<=", 3.0),
+    ("fast99", "", "training, s", "<=", 1.3),
     ("fast99", "", "whole process, s", "<=", 8.0),
 ]
 

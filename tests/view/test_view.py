@@ -320,6 +320,7 @@ def test_what_cannot_be_shown_is_said_before_training(
         (["nothing"], "error: nothing: is not the directory of a run"),
         (["--html"], "error: name a run"),
         (["--port", "70000"], "error: --port 70000: must be from 1 to 65535"),
+        (["--pictures", "1"], "error: --pictures 1: must be at least 2"),
         ([], "error: outputs: there is no such folder here"),
     ],
 )

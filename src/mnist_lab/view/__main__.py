@@ -40,6 +40,8 @@ def main() -> None:
             raise UserError(f"{run}: is not the directory of a run, it has no {CURVES}; name one in outputs/")
     if not runs and (args.html or args.backend == "file"):
         raise UserError("name a run: its directory in outputs/")
+    if args.pictures < 2:
+        raise UserError(f"--pictures {args.pictures}: must be at least 2, the first and the last")
     if args.html is not None:
         from mnist_lab.view.replay import write
 
