@@ -80,6 +80,28 @@ def test_whatever_ends_a_run_its_status_says_failed(lab: Lab) -> None:
     assert (Run("run").result.status, Run("run").result.error) == ("failed", "BaseException('panic')")
 
 
+class IsStopped(pl.Callback):
+    """Is stopped while it writes, and cannot finish its file either."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError("half a file")
+
+
+def test_who_is_stopped_while_writing_is_interrupted(lab: Lab) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        lab(*SMALL, "+callbacks.stopped._target_=test_lifecycle.IsStopped")
+    assert (Run("run").result.status, Run("run").result.error) == ("interrupted", None)
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:  # of somebody else, before
+        with pytest.raises(BaseException, match="panic"):
+            lab(*SMALL, "+callbacks.ends._target_=test_lifecycle.Ends", to="after")
+    assert Run("after").result.status == "failed"
+
+
 @pytest.fixture
 def moved(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretended: None) -> Run:
     """A finished run whose data have been moved from the folder before to the folder after."""

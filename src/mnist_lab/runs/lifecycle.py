@@ -113,7 +113,7 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
                 OmegaConf.save(own, partial, resolve=True)
             ended.write(run_dir)
 
-    before = replace(ended)
+    before, handled = replace(ended), sys.exception()
     try:
         if not resumes:
             begin()
@@ -126,7 +126,12 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         ended.status, ended.error = "pruned", str(pruned)
         log.info(f"pruned: {pruned}")
         raise
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning makes the one into the other
+    except BaseException as error:
+        if (stop := _stop_behind(error, handled)) is None:
+            said = describe(error) or repr(error)
+            ended = replace(ended, status="failed", error=said) if ended.status == "running" else before
+            logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
+            raise
         if not launch.in_process:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # again, where Lightning has put the handler back
         ended = replace(ended, status="interrupted") if ended.status == "running" else before
@@ -135,15 +140,19 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         if not leads:  # rank zero says how it ended; Lightning would kill it for another exit code
             sys.exit(0)
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
-    except BaseException as error:
-        said = describe(error) or repr(error)
-        ended = replace(ended, status="failed", error=said) if ended.status == "running" else before
-        logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
-        raise
     finally:
         if leads:
             ended.write(run_dir)
     return ended
+
+
+def _stop_behind(error: BaseException | None, handled: BaseException | None) -> BaseException | None:
+    """The KeyboardInterrupt or SystemExit that ``error`` is, or that it came of: who is stopped while writing a file
+    may raise another error. What was ``handled`` before the run does not count. Lightning makes the one into the other.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        error = error.__context__ if error.__context__ is not handled else None
+    return error
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
