@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import mnist_lab
 
@@ -45,6 +46,8 @@ SWITCHES = (
     ("kept_memory", "strided_convnet", "freed memory kept"),
 )
 ROUNDS = 3
+# What keeps torch, oneDNN and MKL from the instructions that other processors do not have.
+AVX2_AT_MOST = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 OF_MNIST = ("bf16_accuracy", "start", "memory", "fast99")  # sections that need MNIST
 
 Table = dict[str, Any]
@@ -383,17 +386,25 @@ def growth() -> Table:
 @section
 def fast99() -> Table:
     """99% in seconds"""
-    runs = [train("experiment=fast99", f"data.root={DATA}", f"seed={seed}") for seed in range(10)]
-    reached = [100 * r["test_accuracy"] for r in runs]
+    rows = []
+    for kernels, options, environment in (
+        ("all that the processor has", [], {}),
+        ("AVX2 at most", ["trainer.precision=32-true"], AVX2_AT_MOST),
+    ):
+        with mock.patch.dict(os.environ, environment):
+            runs = [train("experiment=fast99", f"data.root={DATA}", f"seed={n}", *options) for n in range(10)]
+        reached = [100 * r["test_accuracy"] for r in runs]
+        row = [kernels, mean_std(reached), f"{min(reached):.2f}", number([r["fit_seconds"] for r in runs])]
+        row += [number([r["seconds"] for r in runs]), number(max(r["seconds"] for r in runs)), runs[0]["precision"]]
+        rows.append(row)
+        print(row, flush=True)
     return {
         "text": "`python train.py experiment=fast99`, seeds 0 to 9, each in its own process: test accuracy in percent, "
-        "measured once; seconds of training, and of the process from its start to its end.",
-        "columns": ["test accuracy, %", "least", "training, s", "whole process, s", "slowest, s", "precision"],
-        "rows": [
-            [mean_std(reached), f"{min(reached):.2f}"]
-            + [number([r["fit_seconds"] for r in runs]), number([r["seconds"] for r in runs])]
-            + [number(max(r["seconds"] for r in runs)), runs[0]["precision"]]
-        ],
+        "measured once; seconds of training, and of the process from its start to its end. The second row stands for a "
+        "processor without AVX-512: torch, oneDNN and MKL are told to use no more than AVX2.",
+        "columns": ["instructions", "test accuracy, %", "least", "training, s", "whole process, s", "slowest, s"]
+        + ["precision"],
+        "rows": rows,
     }
 
 
@@ -432,9 +443,10 @@ TARGETS = [
     ("data", "60,000", "million/s", ">=", 5.0),
     *(("augment", f"{model}, elastic", "ratio", "<=", 1.1) for model in ("strided_convnet", "convnet")),
     *(("memory", f"train.py model={model}", "above the imports", "<=", 300.0) for model in RECIPES),
-    ("fast99", "", "test accuracy, %", ">=", 99.0),
-    ("fast99", "", "training, s", "<=", 1.3),
-    ("fast99", "", "whole process, s", "<=", 8.0),
+    ("fast99", "all", "test accuracy, %", ">=", 99.0),
+    ("fast99", "all", "training, s", "<=", 1.3),
+    ("fast99", "all", "whole process, s", "<=", 8.0),
+    ("fast99", "AVX2", "training, s", "<=", 3.0),
 ]
 
 
