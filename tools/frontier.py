@@ -21,6 +21,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from omegaconf import DictConfig
 from PIL import Image
 from recipes import RESULTS, ROOT, Recipe
@@ -416,7 +417,8 @@ def _mark(axes: Axes, kind: str, point: tuple[float, float], name: str, below: b
     marker, size, colour = MARKS[kind]
     width = 2 if marker == "x" else 0
     axes.plot(*point, marker, markersize=size, markeredgewidth=width, color=colour, label=kind)
-    axes.annotate(name, point, (6, -12 if below else 5), textcoords="offset points", fontsize=8, color=colour)
+    style = {"fontsize": 8, "color": colour, "path_effects": [withStroke(linewidth=3, foreground="white")]}
+    axes.annotate(name, point, (6, -12 if below else 5), textcoords="offset points", **style)
 
 
 def main() -> None:
