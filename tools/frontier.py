@@ -416,7 +416,7 @@ def _mark(axes: Axes, kind: str, point: tuple[float, float], name: str, below: b
     """A point (cost, error in per cent) with its name."""
     marker, size, colour = MARKS[kind]
     width = 2 if marker == "x" else 0
-    axes.plot(*point, marker, markersize=size, markeredgewidth=width, color=colour, label=kind)
+    axes.plot(*point, marker, markersize=size, markeredgewidth=width, color=colour, label=kind, zorder=4)
     style = {"fontsize": 8, "color": colour, "path_effects": [withStroke(linewidth=3, foreground="white")]}
     axes.annotate(name, point, (6, -12 if below else 5), textcoords="offset points", **style)
 
