@@ -458,7 +458,9 @@ def targets() -> list[str]:
             continue
         rows = [dict(zip(table["columns"], map(str, row), strict=True)) for row in table["rows"]]
         named = [row for row in rows if next(iter(row.values())).startswith(first)]
-        row = next(row for row in named if name != "data" or row["batch"] == "100")
+        row = next((row for row in named if name != "data" or row["batch"] == "100"), None)
+        if row is None:  # measured before there was such a row
+            continue
         if column == "train.py / JAX":
             reached = "absent" if row["JAX"] == "absent" else f"{float(row['train.py']) / float(row['JAX']):.2f}"
         else:

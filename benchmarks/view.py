@@ -72,7 +72,7 @@ def main() -> None:
         before, rest = text.split(BEGIN)
         head = (
             f"{time.strftime('%Y-%m-%d')}, {provenance()['cpu']}, {os.cpu_count()} cores, both in use; "
-            f"medians of {args.rounds} rounds.\n\n"
+            f"{f'medians of {args.rounds} rounds' if args.rounds > 1 else 'one round'}.\n\n"
             "| network | page after | step 0 after | shown | frames of 1,000 steps | a second | oldest digit "
             "| largest frame | training, with / without |\n|---|---|---|---|---|---|---|---|---|\n"
         )

@@ -308,7 +308,7 @@ def published() -> list[dict[str, Any]]:
 
 
 def _published_table() -> str:
-    heads = ["", "accuracy, %", "seconds", "parameters", "multiply-adds", "honest?", "source"]
+    heads = ["", "accuracy, %", "seconds", "parameters", "multiply-adds", "chosen without the test set?", "source"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for one in published():
         seconds = f"{one['fit_seconds']} ({one['hardware']})" if "fit_seconds" in one else ""

@@ -24,14 +24,11 @@ RUNS = ROOT / "outputs" / "pictures"
 TABS = {
     "strided": {
         "story": ("custom_scalars", 8, 700),
-        "scalars": ("timeseries", 8, 900),
         "images": ("images", 8, 1400),
         "distributions": ("distributions", 8, 800),
         "histograms": ("histograms", 8, 800),
         "pr_curves": ("pr_curves", 8, 800),
         "projector": ("projector", 25, 800),
-        "graph": ("graphs", 8, 800),
-        "text": ("text", 8, 800),
     },
     "softmax": {"softmax": ("images", 8, 1000)},
     "": {"hparams": ("hparams", 8, 500)},
