@@ -164,10 +164,17 @@ def test_whitening_filters_come_from_training_images_once(lab: Lab) -> None:
     data = instantiate(whole.config.data)
     data.setup()
     layer = WhiteningConv2d(8, 5, 2, 28)
-    layer.prepare((data.train[0][:1000, None] / 255 - data.mean) / data.std)
+    layer.prepare((data.train[0][::2, None] / 255 - data.mean) / data.std)
     assert torch.allclose(found, layer.weight, atol=1e-4)
-    assert same(weights(whole), weights(lab(f"resume={part.directory}", "trainer.max_steps=20")))
     assert torch.equal(found, weights(whole)["network.convolutions.0.weight"])
+    again = lab(f"resume={part.directory}", "trainer.max_steps=20")
+    assert same(weights(whole), weights(again))
+    last = again.directory / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    saved["state_dict"]["network.convolutions.0.weight"] *= 2
+    torch.save(saved, last)
+    more = lab(f"resume={again.directory}", "trainer.max_steps=21")
+    assert torch.equal(weights(more)["network.convolutions.0.weight"], 2 * found)  # as they were, not made anew
     assert whole.result.parameters == 7 * 7 * 8 * 8 + 8 + 8 * 10 + 10  # the filters are not trained
 
 

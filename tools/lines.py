@@ -26,7 +26,7 @@ CORE = {
     "runs/result.py": "`result.json` and its schema",
     "runs/metrics.py": "the reader of `metrics.csv`",
     "runs/provenance.py": "code, command, versions, machine",
-    "runs/processes.py": "the cores to be had, the end of a parent process",
+    "runs/processes.py": "cores, rank, the end of a parent process",
     "runs/atomic.py": "files that are there as a whole or not at all",
 }
 EXTRAS = ("augment.py", "tensorboard/", "view/", "sweeps/", "speed/", "explore/", "page/")

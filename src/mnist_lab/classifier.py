@@ -160,12 +160,10 @@ class DigitClassifier(pl.LightningModule):
         self.best, self._random_state = checkpoint["best"], checkpoint["random_state"]
         self._random_state_mps = checkpoint.get("random_state_mps")
 
-    def on_fit_start(self) -> None:
+    def setup(self, stage: str) -> None:
         whitening = [layer for layer in self.network.modules() if isinstance(layer, WhiteningConv2d)]
-        if whitening and not self.trainer.ckpt_path:  # which has the filters
-            images = self.trainer.datamodule.first_images(_PREPARED_FROM)  # type: ignore[attr-defined]
-            for layer in whitening:
-                layer.prepare(images)
+        for layer in whitening if stage == "fit" else []:  # a checkpoint that is loaded later has filters of its own
+            layer.prepare(self.trainer.datamodule.sample(_PREPARED_FROM))  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
         self._ranks = self.trainer.world_size

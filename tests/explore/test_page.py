@@ -95,9 +95,11 @@ def server(address: str) -> str:
 @pytest.fixture(scope="module")
 def page(address: str) -> Iterator["Page"]:
     opened = Page(address)
-    yield opened
-    assert opened.errors() == []
-    opened.close()
+    try:
+        yield opened
+        assert opened.errors() == []
+    finally:
+        opened.close()
 
 
 class Page(Browser):
@@ -306,9 +308,11 @@ def file(runs: tuple[mnist_lab.Run, mnist_lab.Run], tmp_path_factory: pytest.Tem
     export.main([str(runs[0].directory), "--format", "html", "--output", str(path)])
     assert path.stat().st_size < 2_000_000
     opened = Page(path.as_uri())
-    yield opened
-    assert opened.errors() == []
-    opened.close()
+    try:
+        yield opened
+        assert opened.errors() == []
+    finally:
+        opened.close()
 
 
 def test_the_file_answers_from_disk(file: Page) -> None:

@@ -103,6 +103,10 @@ def test_whitening_makes_patches_uncorrelated_with_the_same_variance() -> None:
     assert covariance.diagonal().tolist() == pytest.approx([1.0] * 4, abs=0.05)  # the strongest four of nine
     assert (covariance - covariance.diagonal().diag()).abs().max() < 1e-3
     assert not [p for p in layer.parameters() if p.requires_grad]
+    images[:, :, :, ::2] = 0.5  # two of three columns of a patch are always blank
+    layer.prepare(images)
+    assert layer.weight.isfinite().all()
+    assert layer.weight.abs().max() < 1000
 
 
 def test_batch_norms_running_averages_move_by_a_hundredth() -> None:
@@ -124,6 +128,7 @@ def test_dropout_is_off_in_evaluation() -> None:
         (lambda: Init("truncated_normal", -0.1, 0.0), r"weight_std=\[-0.1\]: must hold at least one number"),
         (lambda: norm("yes", 5, Init("he", 0.1, 0.0)), "batch_norm=yes: must be one of none, shift, scale_and_shift"),
         (lambda: WhiteningConv2d(20, 3, 1, 28), "channels=20: whitening by 3x3 takes an even number up to 18"),
+        (lambda: WhiteningConv2d(2, 29, 1, 28), "kernels=29: whitening takes a kernel that fits into 28 pixels"),
         (lambda: WhiteningConv2d(5, 5, 1, 28), "channels=5: whitening by 5x5 takes an even number up to 50"),
         (lambda: dropout_layer(1.0), "dropout=1.0: the probability to zero a value must be at least 0 and below 1"),
     ],

@@ -85,15 +85,35 @@ class IsStopped(pl.Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         try:
-            raise KeyboardInterrupt
+            sys.exit(143)
         finally:
             raise OSError("half a file")
 
 
-def test_who_is_stopped_while_writing_is_interrupted(lab: Lab) -> None:
-    with pytest.raises(KeyboardInterrupt):
+class Misreads(pl.Callback):
+    """Fails where somebody else's code has called sys.exit."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        try:
+            sys.exit(2)
+        except SystemExit:
+            raise ValueError("no config") from None
+
+
+def test_who_is_stopped_while_writing_is_interrupted(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(KeyboardInterrupt) as stopped:
         lab(*SMALL, "+callbacks.stopped._target_=test_lifecycle.IsStopped")
+    assert isinstance(stopped.value.__cause__, SystemExit)
+    assert stopped.value.__cause__.code == 143
     assert (Run("run").result.status, Run("run").result.error) == ("interrupted", None)
+    assert "interrupted, and then: " in caplog.text
+    assert "half a file" in caplog.text
+
+
+def test_an_error_after_somebody_elses_exit_is_an_error(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="no config"):
+        lab(*SMALL, "+callbacks.misreads._target_=test_lifecycle.Misreads")
+    assert Run("run").result.status == "failed"
     try:
         raise KeyboardInterrupt
     except KeyboardInterrupt:  # of somebody else, before

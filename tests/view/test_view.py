@@ -760,6 +760,8 @@ def test_other_hosts_other_sites_and_long_messages_are_refused(replay: Callable[
     paths = ("/", "/about", "/page/live.js", "/records/digits?run=x", "/live", "/explore/about?run=x", "/nothing")
     assert [status(path, Host="evil.example") for path in paths] == [403] * len(paths)
     assert [status(path, Origin="http://evil.example") for path in paths] == [403] * len(paths)
+    asked = [status(path, **{"Sec-Fetch-Site": "cross-site"}) for path in paths]  # as for an image of another site
+    assert asked == [200 if path == "/" else 403 for path in paths]
     for host in (f"evil.example:{port}", "localhost.evil.example", "localhost:x", f"x@localhost:{port}", ""):
         assert status("/", Host=host) in (400, 403)  # the former by tornado, for what is no host at all
     for origin in ("null", f"http://localhost:{port + 1}", "http://localhost", f"file://localhost:{port}", "http://["):

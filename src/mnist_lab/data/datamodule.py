@@ -86,9 +86,10 @@ class DigitsDataModule(pl.LightningDataModule):
         options = {"seed": self.seed, "drop_last": self.drop_last, "augment": self.augment}
         return self._batches(self.train, self.batch_size, **options)
 
-    def first_images(self, count: int) -> Tensor:
-        """float32 (count, 1, 28, 28): training images, unchanged, as batches hold them; the same in every process."""
-        images, labels = (part[:count] for part in self.train)
+    def sample(self, count: int) -> Tensor:
+        """float32 (n, 1, 28, 28), n at most ``count``: training images from all over the set, as batches hold them."""
+        step = -(-self.sizes["train"] // count)  # a set may be sorted by class
+        images, labels = (part[::step] for part in self.train)
         return next(iter(Batches(images, labels, count, mean=self.mean, std=self.std)))[0]
 
     def val_dataloader(self) -> list[Batches]:

@@ -20,8 +20,8 @@ class Convnet(nn.Module):
     ``channels``, ``kernels`` and ``strides`` (None: 1 each) name one convolution each by position. ``padding`` is
     ``same``, which leaves the size to the strides, or ``valid``, which takes no pixel from outside the image. ``pool``
     adds 2x2 max pooling before each activation. The tutorial pools after the ReLU; pooling first gives the same values
-    and gradients for any rising activation, on a quarter of the elements. ``whiten`` takes for the first convolution,
-    with its batch norm, filters that are not trained: those of :class:`WhiteningConv2d`.
+    and gradients for any rising activation, on a quarter of the elements. ``whiten`` puts a
+    :class:`WhiteningConv2d`, which is not trained, in the place of the first convolution and its batch norm.
 
     Raises ValueError where lengths differ, a value is not positive, nothing is left of the image, for ``dropout``
     outside [0, 1) and for unknown choices.

@@ -80,7 +80,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class WhiteningConv2d(PaddedConv2d):
-    """A convolution of one channel that is not trained: :meth:`prepare` makes its filters from images.
+    """A first layer that is not trained: the classifier lets :meth:`prepare` make its filters from training images.
 
     Half of them take the patches of the images apart into principal components, the strongest first, each scaled to a
     variance of about 1; the others are their negatives, since a ReLU keeps one sign only. From D. Page 2019, "How to
@@ -88,6 +88,8 @@ class WhiteningConv2d(PaddedConv2d):
     """
 
     def __init__(self, outputs: int, kernel: int, stride: int, size: int, padding: str = "same"):
+        if kernel > size:
+            raise ValueError(f"kernels={kernel}: whitening takes a kernel that fits into {size} pixels")
         if outputs % 2 or outputs > 2 * kernel**2:
             raise ValueError(
                 f"channels={outputs}: whitening by {kernel}x{kernel} takes an even number up to {2 * kernel**2}"
@@ -98,8 +100,8 @@ class WhiteningConv2d(PaddedConv2d):
     @torch.no_grad()
     def prepare(self, images: Tensor) -> None:
         """Make the filters from ``images`` (n, 1, size, size)."""
-        patches = F.unfold(images, self.kernel_size, stride=self.stride).transpose(1, 2).flatten(0, 1)
-        variances, components = torch.linalg.eigh(patches.T.cov())  # in ascending order
+        patches = F.unfold(images, self.kernel_size, stride=self.stride).transpose(0, 1).flatten(1)
+        variances, components = torch.linalg.eigh(patches.cov())  # in ascending order
         scaled = components / (variances + 0.005 * variances.mean()).sqrt()  # which keeps noise from becoming large
         half = scaled.T.flip(0)[: self.out_channels // 2].view(-1, 1, *self.kernel_size)
         self.weight.copy_(torch.cat([half, -half]))

@@ -132,11 +132,15 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
             ended = replace(ended, status="failed", error=said) if ended.status == "running" else before
             logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
             raise
+        then = ""
+        if stop is not error:
+            then = f", and then: {describe(error) or repr(error)}"
+            logging.getLogger("mnist_lab.traceback").exception("while the run was stopped")
         if not launch.in_process:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # again, where Lightning has put the handler back
         ended = replace(ended, status="interrupted") if ended.status == "running" else before
-        go_on = f"go on with: {command(run_dir)}"
-        log.warning(f"interrupted; {go_on if checkpoint_path(run_dir, 'last').exists() else 'nothing was saved yet'}")
+        saved = checkpoint_path(run_dir, "last").exists()
+        log.warning(f"interrupted{then}; {f'go on with: {command(run_dir)}' if saved else 'nothing was saved yet'}")
         if not leads:  # rank zero says how it ended; Lightning would kill it for another exit code
             sys.exit(0)
         sys.exit(143 if getattr(stop, "code", None) == 143 else 130)
@@ -146,13 +150,19 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
     return ended
 
 
-def _stop_behind(error: BaseException | None, handled: BaseException | None) -> BaseException | None:
-    """The KeyboardInterrupt or SystemExit that ``error`` is, or that it came of: who is stopped while writing a file
-    may raise another error. What was ``handled`` before the run does not count. Lightning makes the one into the other.
+def _stop_behind(error: BaseException, handled: BaseException | None) -> BaseException | None:
+    """The KeyboardInterrupt or SystemExit that ``error`` is, or that it came of.
+
+    Who is stopped while writing a file may raise another error; Lightning makes a SystemExit of a KeyboardInterrupt.
+    What was ``handled`` before the run does not count.
     """
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__context__ if error.__context__ is not handled else None
-    return error
+    behind: BaseException | None = error
+    while behind is not None and behind is not handled:
+        exits = isinstance(behind, SystemExit) and (behind is error or behind.code in (130, 143))
+        if exits or isinstance(behind, KeyboardInterrupt):
+            return behind
+        behind = behind.__cause__ or (None if behind.__suppress_context__ else behind.__context__)
+    return None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -67,13 +67,10 @@ def listen(port: int, folder: Path | None = None) -> tuple[socket.socket | None,
             listening = socket.create_server(("127.0.0.1", candidate))
             return listening, candidate
         except OSError:
-            if (
-                folder
-                and (there := about(candidate))
-                and there == about_folder(folder) | {"viewers": there.get("viewers")}
-            ):
+            there = about(candidate) if folder else None
+            if folder and there and there == about_folder(folder) | {"viewers": there.get("viewers")}:
                 return None, candidate
-    raise UserError(f"port {port}: it and the twenty after it are taken; name another")
+    raise UserError(f"port {port}: it and the twenty after it are taken; name another (--port; of a run: view.port)")
 
 
 def about_folder(folder: Path) -> dict[str, Any]:

@@ -315,7 +315,7 @@ def _floats(values: list[float] | None) -> Array:
     return np.array(values, float) if values else np.full(len(LEVELS), np.nan)
 
 
-def describe(run_dir: Path) -> dict[str, Any]:
+def about_run(run_dir: Path) -> dict[str, Any]:
     """What a page is told of a run."""
     try:
         result = Result.read(run_dir)

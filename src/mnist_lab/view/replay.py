@@ -9,7 +9,7 @@ from mnist_lab import page
 from mnist_lab.runs.atomic import atomic_write
 from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.view.pictures import choose
-from mnist_lab.view.recording import Frames, describe, digits_path
+from mnist_lab.view.recording import Frames, about_run, digits_path
 
 _FRAMES = 300  # of each run, at most
 
@@ -18,7 +18,7 @@ def write(runs: list[Path], path: Path) -> Path:
     """Write the page of ``runs`` to ``path``. Raises OSError where it cannot be written."""
     chosen = {str(number): run.absolute() for number, run in enumerate(runs)}
     data = {
-        "runs": {key: describe(run) for key, run in chosen.items()},
+        "runs": {key: about_run(run) for key, run in chosen.items()},
         "named": list(chosen),
         "recorded": {key: _recorded(run) for key, run in chosen.items()},
     }

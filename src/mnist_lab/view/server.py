@@ -28,7 +28,7 @@ from mnist_lab.runs.metrics import FILE as CURVES
 from mnist_lab.runs.result import FILE as RESULT
 from mnist_lab.runs.run import Run
 from mnist_lab.view import backends
-from mnist_lab.view.recording import Frames, describe, digits_path, stamp
+from mnist_lab.view.recording import Frames, about_run, digits_path, stamp
 
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")  # names of this machine
 _LOOK = 0.1  # seconds between two looks at the files of the runs that are shown
@@ -62,7 +62,7 @@ class Runs:
             seen = stamp(path / RESULT)
             if seen != self._seen.get(name) or _running(self.about.get(name)):
                 self._seen[name] = seen
-                about = describe(path)
+                about = about_run(path)
                 if about != self.about.get(name):
                     self.about[name] = about
                     changed.append(name)
@@ -150,24 +150,18 @@ class _Refused(RequestHandler):
 class _OwnPages(Application):
     """Answers pages of this server only: the Host is this machine's own name, the Origin, where there is one, the same.
 
-    So neither another site nor a name that was bent to this address reaches any of it.
+    So neither another site nor a name that was bent to this address reaches any of it; but a link leads to the page.
     """
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        origin, own = request.headers.get("Origin"), (f"http://{request.host}", f"https://{request.host}")
-        if _HOST.fullmatch(request.host) and (origin is None or origin in own):
+        own_origin = request.headers.get("Origin") in (None, f"http://{request.host}")
+        elsewhere = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and request.path != "/"
+        if _HOST.fullmatch(request.host) and own_origin and not elsewhere:
             return super().find_handler(request, **kwargs)
         return self.get_handler_delegate(request, _Refused)
 
 
-class _Answer(RequestHandler):
-    def set_default_headers(self) -> None:
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-cache")
-
-
-class _Page(_Answer):
+class _Page(explore.Answer):
     def initialize(self, text: str) -> None:
         self.text = text
 
@@ -175,7 +169,7 @@ class _Page(_Answer):
         self.finish(self.text)
 
 
-class _About(_Answer):
+class _About(explore.Answer):
     def initialize(self, said: Callable[[], dict[str, Any]]) -> None:
         self.said = said
 
@@ -183,7 +177,7 @@ class _About(_Answer):
         self.finish(self.said())
 
 
-class _Part(StaticFileHandler):
+class _Part(explore.Answer, StaticFileHandler):
     """A module or the style; ``document`` names them."""
 
     def set_extra_headers(self, path: str) -> None:
@@ -193,7 +187,7 @@ class _Part(StaticFileHandler):
 _frames = functools.lru_cache(8)(Frames)  # a replay asks for one frame after the other
 
 
-class _Record(_Answer):
+class _Record(explore.Answer):
     """A record of a run: the digits that are watched, or the digits of a frame."""
 
     def initialize(self, runs: Runs) -> None:
