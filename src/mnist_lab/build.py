@@ -57,10 +57,10 @@ def assemble(
     if cfg.fit and "logger" in nodes:
         loggers.append(build(cfg.logger, "logger", save_dir=str(launch.run_dir), from_step=from_step))
     callbacks = observers(cfg, nodes, launch)
-    if cfg.get("ema") and str(settings.get("precision")) in ("bf16-true", "16-true"):
-        raise UserError(f"ema={cfg.ema}: an average needs weights in float32; take trainer.precision=bf16-mixed")
-    if cfg.get("ema"):  # before the others, which shall save and show what it makes of a step
-        callbacks.insert(0, WeightAverage(cfg.ema))
+    if cfg.get("ema"):
+        if settings.get("precision") in ("bf16-true", "16-true"):
+            raise UserError(f"ema={cfg.ema}: an average needs weights in float32; take trainer.precision=bf16-mixed")
+        callbacks.insert(0, WeightAverage(cfg.ema))  # before the others, which save and show what it makes of a step
     trainer: pl.Trainer = build(
         settings,
         "trainer",

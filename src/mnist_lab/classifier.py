@@ -161,9 +161,9 @@ class DigitClassifier(pl.LightningModule):
         self._random_state_mps = checkpoint.get("random_state_mps")
 
     def setup(self, stage: str) -> None:
-        whitening = [layer for layer in self.network.modules() if isinstance(layer, WhiteningConv2d)]
-        for layer in whitening if stage == "fit" else []:  # a checkpoint that is loaded later has filters of its own
-            layer.prepare(self.trainer.datamodule.sample(_PREPARED_FROM))  # type: ignore[attr-defined]
+        for layer in self.network.modules():
+            if stage == "fit" and isinstance(layer, WhiteningConv2d):  # a checkpoint, loaded later, has its own filters
+                layer.prepare(self.trainer.datamodule.sample(_PREPARED_FROM))  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
         self._ranks = self.trainer.world_size

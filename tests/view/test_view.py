@@ -188,12 +188,8 @@ def test_half_a_frame_does_not_count(recorded: Process, tmp_path: Path) -> None:
 def test_the_last_frame_gives_way_to_the_next_unless_it_is_kept(tmp_path: Path) -> None:
     writer, reader, seen = FrameWriter(tmp_path, -1), Frames(tmp_path), []
     for step, keep in enumerate([True, False, False, True, False]):
-        writer.add(
-            encode(
-                FRAME | {"step": step, "labels": "7" * (100 - 20 * step)}, np.full((3, 28, 28), 17 * step, np.uint8)
-            ),
-            keep,
-        )
+        header = FRAME | {"step": step, "labels": "7" * (100 - 20 * step)}
+        writer.add(encode(header, np.full((3, 28, 28), 17 * step, np.uint8)), keep)
         assert reader.look() is not None
         assert reader.look() is None
         seen.append([record.header["step"] for record in reader.records])

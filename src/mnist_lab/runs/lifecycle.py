@@ -127,15 +127,14 @@ def record(cfg: DictConfig, launch: Launch) -> Result:
         log.info(f"pruned: {pruned}")
         raise
     except BaseException as error:
-        if (stop := _stop_behind(error, handled)) is None:
-            said = describe(error) or repr(error)
+        stop, said = _stop_behind(error, handled), describe(error) or repr(error)
+        if stop is not error:  # into the run's own log only
+            what = "while the run was stopped" if stop else "the run failed"
+            logging.getLogger("mnist_lab.traceback").exception(what)
+        if stop is None:
             ended = replace(ended, status="failed", error=said) if ended.status == "running" else before
-            logging.getLogger("mnist_lab.traceback").exception("the run failed")  # into the run's own log only
             raise
-        then = ""
-        if stop is not error:
-            then = f", and then: {describe(error) or repr(error)}"
-            logging.getLogger("mnist_lab.traceback").exception("while the run was stopped")
+        then = f", and then: {said}" if stop is not error else ""
         if not launch.in_process:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # again, where Lightning has put the handler back
         ended = replace(ended, status="interrupted") if ended.status == "running" else before

@@ -180,9 +180,6 @@ class _About(explore.Answer):
 class _Part(explore.Answer, StaticFileHandler):
     """A module or the style; ``document`` names them."""
 
-    def set_extra_headers(self, path: str) -> None:
-        self.set_header("Cache-Control", "no-cache")
-
 
 _frames = functools.lru_cache(8)(Frames)  # a replay asks for one frame after the other
 
